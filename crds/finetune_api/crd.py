@@ -1,0 +1,161 @@
+"""The CRD, generated from the models: pydantic's JSON schema made structural, with CEL rules.
+
+`scripts/generate` writes it to crds/embeddingfinetunes.yaml; a test fails when the file differs.
+"""
+
+import inspect
+from typing import Any
+
+from finetune_api import names
+from finetune_api.fields import ApiModel
+from finetune_api.spec import FinetuneSpec
+from finetune_api.status import FinetuneStatus
+
+JsonSchema = dict[str, Any]
+
+_KEPT = {
+    "default", "description", "enum", "maxItems", "maxLength", "maxProperties", "maximum", "minItems",
+    "minLength", "minimum", "pattern", "type", "x-kubernetes-int-or-string",
+    "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
+}  # fmt: skip
+_DROPPED = {"title", "additionalProperties", "propertyNames", "$defs", "x-list-map-key"}
+
+_NAME_RULE = {
+    "rule": f"self.metadata.name.size() <= {names.MAX_NAME_LENGTH}"
+    " && self.metadata.name.matches(r'^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+    "message": f"`metadata.name` must begin with a letter, have only a-z, 0-9 and -,"
+    f" and at most {names.MAX_NAME_LENGTH} characters",
+}
+
+
+class Inexpressible(TypeError):
+    """A model says something that a structural schema cannot."""
+
+
+def crd() -> dict[str, Any]:
+    """The CustomResourceDefinition as a dict."""
+    schema = {
+        "type": "object",
+        "description": inspect.getdoc(FinetuneSpec) or "",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural_schema(FinetuneSpec),
+            "status": {**structural_schema(FinetuneStatus), "default": {"observedGeneration": -1}},
+        },
+        "x-kubernetes-validations": [_NAME_RULE],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "spec": {
+            "group": names.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": names.KIND,
+                "listKind": f"{names.KIND}List",
+                "plural": names.PLURAL,
+                "singular": names.SINGULAR,
+                "shortNames": [names.SHORT_NAME],
+                "categories": [names.CATEGORY],
+            },
+            "versions": [
+                {
+                    "name": names.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": _columns(),
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def _columns() -> list[dict[str, Any]]:
+    def column(name: str, path: str, description: str, *, kind: str = "string", wide: bool = False) -> dict[str, Any]:
+        extra = {"priority": 1} if wide else {}
+        return {"name": name, "type": kind, "jsonPath": path, "description": description, **extra}
+
+    primary = ".status.evaluation.primary"
+    gate = '.status.conditions[?(@.type=="GatePassed")].status'
+    return [
+        column("Phase", ".status.phase", "What the run is doing, for people"),
+        column("Progress", ".status.progress.percent", "Per cent of the training steps", kind="integer"),
+        column("Metric", f"{primary}.tuned", "Primary metric of the tuned model"),
+        column("Gain", f"{primary}.gain", "Its gain over the base model"),
+        column("Gate", gate, "Whether all gates hold"),
+        column("Name", f"{primary}.name", "Name of the primary metric", wide=True),
+        column("Base", f"{primary}.baseline", "Primary metric of the base model", wide=True),
+        column("Job", ".status.run.job", "The run's Job", wide=True),
+        column("Artifact", ".status.artifact.uri", "The published model", wide=True),
+        column("Age", ".metadata.creationTimestamp", "Time since it was applied", kind="date"),
+    ]
+
+
+def structural_schema(model: type[ApiModel]) -> JsonSchema:
+    """The structural OpenAPI v3 schema of a model.
+
+    Raises Inexpressible for what a structural schema cannot hold.
+    """
+    schema = model.model_json_schema(by_alias=True)
+    return _convert(schema, schema.get("$defs", {}), {m.__name__: m for m in _models(model)})
+
+
+def _models(model: type[ApiModel]) -> set[type[ApiModel]]:
+    """The model and every model below it."""
+    found: set[type[ApiModel]] = set()
+    waiting: list[Any] = [model]
+    while waiting:
+        thing = waiting.pop()
+        if inspect.isclass(thing) and issubclass(thing, ApiModel) and thing not in found:
+            found.add(thing)
+            waiting.extend(f.annotation for f in thing.model_fields.values())
+        waiting.extend(getattr(thing, "__args__", ()))
+    return found
+
+
+def _convert(node: JsonSchema, defs: dict[str, JsonSchema], models: dict[str, type[ApiModel]]) -> JsonSchema:
+    node = _resolved(node, defs)
+    converted = {k: v for k, v in node.items() if k in _KEPT}
+    unknown = set(node) - _KEPT - _DROPPED - {"properties", "required", "items", "const", "exclusiveMinimum"}
+    if unknown:
+        raise Inexpressible(f"{node.get('title', node)}: {sorted(unknown)} has no place in a structural schema")
+    if "const" in node:
+        converted |= {"enum": [node["const"]]}
+    if node.get("default") == [] or (node.get("default") == {} and "properties" not in node):
+        del converted["default"]
+    if properties := node.get("properties"):
+        converted["properties"] = {k: _convert(v, defs, models) for k, v in properties.items()}
+        if required := [r for r in node.get("required", [])]:
+            converted["required"] = required
+        if rules := models[node["title"]].rules:
+            converted["x-kubernetes-validations"] = [r.as_schema() for r in rules]
+    if items := node.get("items"):
+        converted["items"] = _convert(items, defs, models)
+        if key := node.get("x-list-map-key"):
+            converted |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+        else:
+            converted["x-kubernetes-list-type"] = "atomic"
+    if isinstance(values := node.get("additionalProperties"), dict) and "properties" not in node:
+        converted["additionalProperties"] = _convert(values, defs, models)
+    return converted
+
+
+def _resolved(node: JsonSchema, defs: dict[str, JsonSchema]) -> JsonSchema:
+    """References put in place, and `X | None` made an optional X."""
+    if choices := node.get("anyOf"):
+        real = [c for c in choices if c.get("type") != "null"]
+        if len(real) != 1:
+            raise Inexpressible(f"{node}: a structural schema has no unions")
+        rest = {k: v for k, v in node.items() if k not in {"anyOf", "default"}}
+        return _resolved({**real[0], **rest}, defs)
+    if reference := node.get("$ref"):
+        target = defs[reference.rsplit("/", 1)[1]]
+        rest = {k: v for k, v in node.items() if k != "$ref"}
+        return _resolved({**target, **rest, "title": target.get("title", "")}, defs)
+    return node

@@ -1,0 +1,60 @@
+"""`spec.output`, `spec.runtime` and `spec.limits`: where the model goes, and what runs it."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, WithJsonSchema
+
+from finetune_api.fields import ApiModel
+from finetune_api.uris import OutputUri
+
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+QuantityText = Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN, max_length=24)]
+Quantity = Annotated[
+    int | QuantityText,
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN, "maxLength": 24}),
+]
+ResourceName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$", max_length=128)
+]
+
+
+class Output(ApiModel):
+    """Where models that pass are published."""
+
+    uri: OutputUri
+    """Parent folder, pvc://claim/path: every run writes one version below it, then `latest.json`."""
+    keep: Annotated[int, Field(ge=0, le=100)] = 3
+    """Older versions to keep beside the latest."""
+
+
+class Resources(ApiModel):
+    """Requests and limits of the trainer container, as in a pod."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    """What the scheduler sets aside."""
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    """What the container may use at most."""
+
+
+class Runtime(ApiModel):
+    """What the trainer's pod gets."""
+
+    image: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][!-~]*$", max_length=512)] | None = None
+    """Trainer image. Absent: the operator's own."""
+    gpus_per_node: Annotated[int, Field(ge=0, le=1)] = 1
+    """GPUs of the pod; 0 trains on the CPU."""
+    gpu_resource_name: ResourceName = "nvidia.com/gpu"
+    """Name of the GPU resource, for other vendors or parts of a GPU."""
+    resources: Resources = Resources()
+    """Requests and limits beside the GPUs."""
+    termination_grace_period_seconds: Annotated[int, Field(ge=0, le=3600)] = 300
+    """Time to end after a stop is asked for."""
+
+
+class Limits(ApiModel):
+    """When to try again and when to give up."""
+
+    retries: Annotated[int, Field(ge=0, le=100)] = 3
+    """New attempts after failures that are not the spec's or the data's fault."""
+    pending_seconds: Annotated[int, Field(ge=10, le=604_800)] = 3600
+    """How long a run may wait for what it misses (a volume, room on a node) before it counts as stalled."""

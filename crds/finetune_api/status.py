@@ -1,0 +1,192 @@
+"""`status`: what the operator answers. Machines read conditions and the numbers; `phase` is for people."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from finetune_api.fields import ApiModel
+
+Phase = Literal[
+    "Pending", "Starting", "Preparing", "Baseline", "Training", "Evaluating", "Publishing",
+    "Ready", "GateFailed", "Failed",
+]  # fmt: skip
+"""Pending: waits for something (see the condition). Starting: the pod comes up. Preparing to Publishing:
+the trainer's stages. Ready: done. GateFailed: measured, not good enough. Failed: see `failure`."""
+
+RUNNING_PHASES: tuple[Phase, ...] = ("Preparing", "Baseline", "Training", "Evaluating", "Publishing")
+"""Phases that the trainer itself reports, in their order."""
+
+Text = Annotated[str, StringConstraints(max_length=256)]
+Message = Annotated[str, StringConstraints(max_length=1024)]
+Time = Annotated[str, StringConstraints(max_length=32)]
+Value = Annotated[str, StringConstraints(max_length=24)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Condition(ApiModel):
+    """One condition, as the Kubernetes API conventions have it."""
+
+    type: Annotated[str, StringConstraints(max_length=64)]
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    message: Annotated[str, StringConstraints(max_length=2048)] = ""
+    last_transition_time: Time
+    """When `status` last changed."""
+    observed_generation: int
+    """Generation of the spec that this speaks of."""
+
+
+class Run(ApiModel):
+    """The run that status speaks of."""
+
+    number: Annotated[int, Field(ge=1)]
+    """Counts the runs of this finetune."""
+    spec_hash: Text
+    """Hash of what decides the result; another hash is another run."""
+    job: Text
+    """Name of the Job."""
+    attempt: Count = 0
+    """Pods started so far."""
+    start_time: Time | None = None
+    """When the Job was made."""
+    completion_time: Time | None = None
+    """When the run ended, well or badly."""
+
+
+class Progress(ApiModel):
+    """How far training is; written at most every 10 s, `/metrics` of the operator has it live."""
+
+    percent: Annotated[int, Field(ge=0, le=100)]
+    """Share of the training steps."""
+    step: Count | None = None
+    total_steps: Count | None = None
+    epoch: Value | None = None
+    loss: Value | None = None
+    samples_per_second: Value | None = None
+    remaining_seconds: Count | None = None
+    """Estimate for the training, not for what comes after."""
+
+
+class PrimaryResult(ApiModel):
+    """The headline: the primary metric before and after, with the interval of the gain."""
+
+    name: Text
+    """`<evaluator>_<similarity>_<metric>`."""
+    dimension: Annotated[int, Field(ge=1)]
+    """Embedding dimensions that were measured."""
+    queries: Count
+    clusters: Count
+    """Groups of queries that share a relevant document; the interval draws these, not single queries."""
+    compared_to: Literal["Base", "None"]
+    baseline: Value | None = None
+    tuned: Value
+    gain: Value | None = None
+    gain_low: Value | None = None
+    """Lower end of the gain's 95 % interval."""
+    gain_high: Value | None = None
+    wins: Count | None = None
+    """Queries that the tuned model answers better."""
+    ties: Count | None = None
+    losses: Count | None = None
+
+
+class Metric(ApiModel):
+    """One metric before and after."""
+
+    name: Text
+    """`<evaluator>_<similarity>_<metric>`, with `_dim<n>` behind it for other dimensions than the headline's."""
+    baseline: Value | None = None
+    tuned: Value
+    gain_low: Value | None = None
+    gain_high: Value | None = None
+
+
+class GateResult(ApiModel):
+    """What one gate said."""
+
+    evaluator: Text
+    metric: Text
+    passed: bool
+    message: Annotated[str, StringConstraints(max_length=160)]
+    """What was found and what was wanted."""
+
+
+class GateData(ApiModel):
+    """The data that gates read, and how often it has decided: each look makes the next one less honest."""
+
+    digest: Text
+    decisions: Annotated[int, Field(ge=1)]
+    """Runs of this finetune that were judged on this data, this one included."""
+
+
+class Measured(ApiModel):
+    """What a run measured."""
+
+    primary: PrimaryResult
+    metrics: Annotated[list[Metric], Field(max_length=64)] = []
+    gates: Annotated[list[GateResult], Field(max_length=16)] = []
+
+
+class Evaluation(Measured):
+    """What was measured, with the operator's count of earlier decisions."""
+
+    gate_data: GateData | None = None
+
+
+class Artifact(ApiModel):
+    """The published model."""
+
+    uri: Text
+    """The immutable version."""
+    digest: Text
+    """Of weights and configuration, without the README."""
+    run: Annotated[int, Field(ge=1)]
+    report: Text
+    """The full report beside the model."""
+
+
+class Lineage(ApiModel):
+    """What the result came from."""
+
+    model: Text
+    """Commit or digest of the base model."""
+    train_data: Text
+    """Digest of the train set's content."""
+    eval_data: Text
+    """Digest of the content that the gates read (of the primary evaluator's, without gates)."""
+    image: Text | None = None
+    seed: int
+    mini_batch_size: Annotated[int, Field(ge=1)]
+    """Rows encoded at a time in training."""
+    versions: Annotated[dict[str, Value], Field(max_length=16)] = {}
+
+
+class Failure(ApiModel):
+    """Why a run failed, and who can help."""
+
+    reason: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,62}$")]
+    message: Message
+    hint: Annotated[str, StringConstraints(max_length=512)] = ""
+    """The next step."""
+    retryable: bool
+    """False: the spec or the data must change first."""
+
+
+class FinetuneStatus(ApiModel):
+    """What the operator knows of a finetune."""
+
+    observed_generation: int = -1
+    """Generation that this status speaks of; -1 before the operator has seen it."""
+    phase: Phase | None = None
+    """For people; machines read conditions."""
+    run: Run | None = None
+    progress: Progress | None = None
+    evaluation: Evaluation | None = None
+    artifact: Artifact | None = None
+    """The published model; that of an earlier run until a newer one passes."""
+    lineage: Lineage | None = None
+    failure: Failure | None = None
+    conditions: Annotated[
+        list[Condition], Field(max_length=8, json_schema_extra={"x-list-map-key": "type"})
+    ] = []
+    """Ready, Reconciling and Stalled for machines; GatePassed and Published for people."""
