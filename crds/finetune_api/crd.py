@@ -77,7 +77,9 @@ def crd() -> dict[str, Any]:
 
 
 def _columns() -> list[dict[str, Any]]:
-    def column(name: str, path: str, description: str, *, kind: str = "string", wide: bool = False) -> dict[str, Any]:
+    def column(
+        name: str, path: str, description: str, *, kind: str = "string", wide: bool = False
+    ) -> dict[str, Any]:
         extra = {"priority": 1} if wide else {}
         return {"name": name, "type": kind, "jsonPath": path, "description": description, **extra}
 
@@ -124,14 +126,16 @@ def _convert(node: JsonSchema, defs: dict[str, JsonSchema], models: dict[str, ty
     converted = {k: v for k, v in node.items() if k in _KEPT}
     unknown = set(node) - _KEPT - _DROPPED - {"properties", "required", "items", "const", "exclusiveMinimum"}
     if unknown:
-        raise Inexpressible(f"{node.get('title', node)}: {sorted(unknown)} has no place in a structural schema")
+        raise Inexpressible(
+            f"{node.get('title', node)}: {sorted(unknown)} has no place in a structural schema"
+        )
     if "const" in node:
         converted |= {"enum": [node["const"]]}
     if node.get("default") == [] or (node.get("default") == {} and "properties" not in node):
         del converted["default"]
     if properties := node.get("properties"):
         converted["properties"] = {k: _convert(v, defs, models) for k, v in properties.items()}
-        if required := [r for r in node.get("required", [])]:
+        if required := node.get("required"):
             converted["required"] = required
         if rules := models[node["title"]].rules:
             converted["x-kubernetes-validations"] = [r.as_schema() for r in rules]

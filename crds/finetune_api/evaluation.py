@@ -9,7 +9,7 @@ from finetune_api.fields import ApiModel, DecimalString, Name, Rule, UnitDecimal
 METRIC_PATTERN = r"^(accuracy|precision|recall|ndcg|mrr|map)@[1-9][0-9]{0,2}$"
 
 MetricName = Annotated[str, StringConstraints(pattern=METRIC_PATTERN, max_length=16)]
-"""A retrieval metric with its cut-off: accuracy@k, precision@k, recall@k, ndcg@k, mrr@k, map@k, k below 1000."""
+"""A retrieval metric with its cut-off: accuracy@k, precision@k, recall@k, ndcg@k, mrr@k, map@k; k < 1000."""
 
 
 class Evaluator(ApiModel):

@@ -8,7 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 
@@ -52,7 +60,7 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def ruled(*rules: Rule) -> Any:
+def ruled(*rules: Rule) -> tuple[Any, Any]:
     """Metadata for `Annotated[str, ...]` that puts rules on a single value."""
 
     def check(value: Any) -> Any:
@@ -61,9 +69,8 @@ def ruled(*rules: Rule) -> Any:
                 raise ValueError(rule.message)
         return value
 
-    return AfterValidator(check), Field(
-        json_schema_extra={"x-kubernetes-validations": [r.as_schema() for r in rules]}
-    )
+    validations: list[JsonValue] = [dict(r.as_schema()) for r in rules]
+    return AfterValidator(check), Field(json_schema_extra={"x-kubernetes-validations": validations})
 
 
 DECIMAL_PATTERN = r"^-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?([eE][-+]?[0-9]{1,2})?$"

@@ -43,4 +43,4 @@ class Model(ApiModel):
     similarity: Literal["cosine", "dot"] = "cosine"
     """How two embeddings are compared, in evaluation and by users of the saved model."""
     allow_missing_weights: Annotated[list[Pattern], Field(max_length=32)] = []
-    """Patterns (as of a shell) of parameter names that the checkpoint may lack. Others missing are an error."""
+    """Patterns (as of a shell) of parameter names that the checkpoint may lack; others are an error."""

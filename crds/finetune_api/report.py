@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from finetune_api.fields import ApiModel
-from finetune_api.status import Artifact, Failure, GateResult, Lineage, Measured, Metric
+from finetune_api.status import Artifact, Failure, Lineage, Measured
 
 MAX_REPORT_BYTES = 2048
 
@@ -34,20 +34,20 @@ class Report(ApiModel):
         Metrics go from the end (put gated ones first), then library versions, then texts are shortened.
         """
         report = self
-        while len(text := report._json()) > MAX_REPORT_BYTES and report.measured and report.measured.metrics:
-            report = report._with_metrics(report.measured.metrics[:-1])
+        text = report.as_bytes()
+        while len(text) > MAX_REPORT_BYTES and report.measured and report.measured.metrics:
+            fewer = report.measured.model_copy(update={"metrics": report.measured.metrics[:-1]})
+            report = report.model_copy(update={"measured": fewer})
+            text = report.as_bytes()
         for shorten in (_without_versions, _with_short_messages):
             if len(text) > MAX_REPORT_BYTES:
                 report = shorten(report)
-                text = report._json()
+                text = report.as_bytes()
         return text.decode()
 
-    def _json(self) -> bytes:
+    def as_bytes(self) -> bytes:
+        """The whole Report, of any length."""
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
-
-    def _with_metrics(self, metrics: list[Metric]) -> "Report":
-        assert self.measured is not None  # noqa: S101 - for the type checker; the caller has looked
-        return self.model_copy(update={"measured": self.measured.model_copy(update={"metrics": metrics})})
 
 
 def _without_versions(report: Report) -> Report:
@@ -74,6 +74,3 @@ def _cut(text: str, length: int) -> str:
     while len(cut.encode("unicode_escape")) > length:
         cut = cut[: len(cut) * 3 // 4]
     return cut
-
-
-__all__ = ["MAX_REPORT_BYTES", "Artifact", "Failure", "GateResult", "Lineage", "Measured", "Outcome", "Report"]

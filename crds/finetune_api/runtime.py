@@ -13,9 +13,7 @@ Quantity = Annotated[
     int | QuantityText,
     WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN, "maxLength": 24}),
 ]
-ResourceName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$", max_length=128)
-]
+ResourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$", max_length=128)]
 
 
 class Output(ApiModel):

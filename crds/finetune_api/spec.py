@@ -44,16 +44,18 @@ class FinetuneSpec(ApiModel):
             " || self.evaluation.gates.all(g, !self.evaluation.evaluators.exists(e, e.name == g.evaluator"
             " && self.evaluation.evaluators.exists(s, s.name == self.training.selection.evaluator"
             " && s.data == e.data)))",
-            "`training.selection` must judge on data that no gate reads, or the gate measures the choice itself",
+            "`training.selection` must judge on data that no gate reads",
             lambda s: s.selects_apart_from_gates(),
         ),
         Rule(
             "!has(self.model.truncateDim) || !has(self.loss.matryoshkaDims)"
             " || self.model.truncateDim in self.loss.matryoshkaDims",
             "`model.truncateDim` must be one of `loss.matryoshkaDims`",
-            lambda s: s.model.truncate_dim is None
-            or s.loss.matryoshka_dims is None
-            or s.model.truncate_dim in s.loss.matryoshka_dims,
+            lambda s: (
+                s.model.truncate_dim is None
+                or s.loss.matryoshka_dims is None
+                or s.model.truncate_dim in s.loss.matryoshka_dims
+            ),
         ),
     )
 

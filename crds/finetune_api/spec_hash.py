@@ -2,13 +2,12 @@
 
 import hashlib
 import json
+import re
+from decimal import Decimal
 from typing import Any
 
 from finetune_api.fields import DECIMAL_PATTERN
 from finetune_api.spec import FinetuneSpec
-
-import re
-from decimal import Decimal
 
 VERSION = "v1"
 """Of the rules below. A new version would start every finetune anew, so there must be a way around it."""
@@ -28,7 +27,8 @@ def spec_hash(spec: FinetuneSpec) -> str:
         "evaluation": spec.evaluation,
     }
     content: dict[str, Any] = {
-        key: part.model_dump(mode="json", by_alias=True, exclude_defaults=True) for key, part in covered.items()
+        key: part.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        for key, part in covered.items()
     }
     content["evaluation"].pop("gates", None)
     content["outputUri"] = spec.output.uri if spec.output else ""

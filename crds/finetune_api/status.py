@@ -19,6 +19,7 @@ RUNNING_PHASES: tuple[Phase, ...] = ("Preparing", "Baseline", "Training", "Evalu
 Text = Annotated[str, StringConstraints(max_length=256)]
 Message = Annotated[str, StringConstraints(max_length=1024)]
 Time = Annotated[str, StringConstraints(max_length=32)]
+ArtifactUri = Annotated[str, StringConstraints(max_length=320)]
 Value = Annotated[str, StringConstraints(max_length=24)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -94,7 +95,7 @@ class Metric(ApiModel):
     """One metric before and after."""
 
     name: Text
-    """`<evaluator>_<similarity>_<metric>`, with `_dim<n>` behind it for other dimensions than the headline's."""
+    """`<evaluator>_<similarity>_<metric>`, for dimensions other than the headline's with `_dim<n>` behind."""
     baseline: Value | None = None
     tuned: Value
     gain_low: Value | None = None
@@ -136,12 +137,12 @@ class Evaluation(Measured):
 class Artifact(ApiModel):
     """The published model."""
 
-    uri: Text
+    uri: ArtifactUri
     """The immutable version."""
     digest: Text
     """Of weights and configuration, without the README."""
     run: Annotated[int, Field(ge=1)]
-    report: Text
+    report: ArtifactUri
     """The full report beside the model."""
 
 

@@ -24,7 +24,9 @@ class Loss(ApiModel):
             "!has(self.matryoshkaDims) || (self.matryoshkaDims.map(d, -d).isSorted()"
             " && self.matryoshkaDims.all(d, self.matryoshkaDims.exists_one(e, e == d)))",
             "`matryoshkaDims` must go from the largest to the smallest, each once",
-            lambda s: not s.matryoshka_dims or s.matryoshka_dims == sorted(set(s.matryoshka_dims), reverse=True),
+            lambda s: (
+                not s.matryoshka_dims or s.matryoshka_dims == sorted(set(s.matryoshka_dims), reverse=True)
+            ),
         ),
     )
 

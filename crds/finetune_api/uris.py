@@ -79,7 +79,9 @@ _NO_DOTS = r"!self.matches(r'^pvc://.*/[.][.]?(/.*)?$')"
 def _allowed(*schemes: Scheme) -> Rule:
     names = " or ".join(f"{s}://" for s in schemes)
     cel = " || ".join(f"self.startsWith('{s}://')" for s in schemes)
-    return Rule(cel, f"`uri` must begin with {names}", lambda v: v.startswith(tuple(f"{s}://" for s in schemes)))
+    return Rule(
+        cel, f"`uri` must begin with {names}", lambda v: v.startswith(tuple(f"{s}://" for s in schemes))
+    )
 
 
 def _form(scheme: Scheme, pattern: str, message: str) -> Rule:
@@ -90,8 +92,12 @@ def _form(scheme: Scheme, pattern: str, message: str) -> Rule:
     )
 
 
-_HF_FORM = _form("hf", HF_PATTERN, "an hf:// `uri` must pin a commit: hf://owner/name@<40 hexadecimal digits>")
-_PVC_FORM = _form("pvc", PVC_PATTERN, "a pvc:// `uri` must read pvc://claim/path, in letters, digits and . _ = @ + -")
+_HF_FORM = _form(
+    "hf", HF_PATTERN, "an hf:// `uri` must pin a commit: hf://owner/name@<40 hexadecimal digits>"
+)
+_PVC_FORM = _form(
+    "pvc", PVC_PATTERN, "a pvc:// `uri` must read pvc://claim/path, in letters, digits and . _ = @ + -"
+)
 _PVC_INSIDE = Rule(_NO_DOTS, "a pvc:// `uri` must not contain . or .. as a folder", lambda v: not _escapes(v))
 _HTTPS_FORM = _form(
     "https", HTTPS_PATTERN, "an https:// `uri` must read https://host/path, without user, password or blanks"
@@ -103,4 +109,6 @@ ModelUri = Annotated[_Text, *ruled(_allowed("hf", "pvc"), _HF_FORM, _PVC_FORM, _
 DataUri = Annotated[
     _Text, *ruled(_allowed("hf", "pvc", "https"), _HF_FORM, _PVC_FORM, _PVC_INSIDE, _HTTPS_FORM)
 ]
-OutputUri = Annotated[_Text, *ruled(_allowed("pvc"), _PVC_FORM, _PVC_INSIDE)]
+_ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+OutputUri = Annotated[_ShortText, *ruled(_allowed("pvc"), _PVC_FORM, _PVC_INSIDE)]
+"""Shorter than the others: a version and a file name go behind it."""

@@ -19,7 +19,8 @@ from finetune_api.status import Failure
 
 class TrainerError(Exception):
     """Ends the run. `reason` is CamelCase and stable; `message` names the thing, what was found and what was
-    wanted; `hint` is the next step."""
+    wanted; `hint` is the next step.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
 
