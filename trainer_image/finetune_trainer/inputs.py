@@ -1,0 +1,94 @@
+"""What the data stage hands on: inputs with ids, decoded only when they are looked at.
+
+Nothing here reads a source or judges it; that is `data` and what stands below it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+if TYPE_CHECKING:
+    import datasets
+
+Input = str | Image
+"""A text or a decoded image."""
+
+
+class Cells(Sequence[Input]):
+    """Cells of tables as one sequence. An image is decoded each time it is looked at, and not kept."""
+
+    def __init__(self, columns: Sequence["datasets.Dataset"], places: Sequence[tuple[int, int]]) -> None:
+        """columns: tables of one column each; places: (column, row) of every element."""
+        self._columns = columns
+        self._places = places
+
+    @overload
+    def __getitem__(self, index: int) -> Input: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Input]: ...
+    def __getitem__(self, index: int | slice) -> Input | list[Input]:
+        if isinstance(index, slice):
+            return [self._cell(place) for place in self._places[index]]
+        return self._cell(self._places[index])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _cell(self, place: tuple[int, int]) -> Input:
+        column, row = place
+        cells: dict[str, Any] = self._columns[column][row]
+        (cell,) = cells.values()
+        assert isinstance(cell, str | Image)  # noqa: S101 - for the type checker; tables hold nothing else
+        return cell
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Inputs with their ids, in one order.
+
+    keys: content keys of the inputs, equal where and only where the content is; the overlap check reads them.
+    """
+
+    ids: tuple[str, ...]
+    inputs: Sequence[Input]
+    keys: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """A set to measure on.
+
+    queries: only those with a relevant document in the corpus.
+    relevant: query id -> ids of the documents that answer it, all of them in the corpus.
+    unjudged_queries: queries left out, because no document is relevant for them.
+    digest: of the content, "sha256:...".
+    """
+
+    name: str
+    queries: Collection
+    corpus: Collection
+    relevant: dict[str, frozenset[str]]
+    unjudged_queries: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A set to train on.
+
+    rows: columns `query`, `positive` and `negative_0`... in that order, and no other: the library feeds columns
+    to the loss by their order.
+    content_keys: (rows, columns), equal where and only where the content is.
+    """
+
+    rows: "datasets.Dataset"
+    content_keys: NDArray[np.bytes_]
+    digest: str
+    dropped_rows: int = 0
