@@ -14,10 +14,11 @@ from finetune_api.status import FinetuneStatus
 JsonSchema = dict[str, Any]
 
 _KEPT = {
-    "default", "description", "enum", "maxItems", "maxLength", "maxProperties", "maximum", "minItems",
+    "description", "enum", "maxItems", "maxLength", "maxProperties", "maximum", "minItems",
     "minLength", "minimum", "pattern", "type", "x-kubernetes-int-or-string",
     "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
 }  # fmt: skip
+_CONVERTED = {"default", "properties", "required", "items", "const"}
 _DROPPED = {"title", "additionalProperties", "propertyNames", "$defs", "x-list-map-key"}
 
 _NAME_RULE = {
@@ -123,31 +124,43 @@ def _models(model: type[ApiModel]) -> set[type[ApiModel]]:
 
 def _convert(node: JsonSchema, defs: dict[str, JsonSchema], models: dict[str, type[ApiModel]]) -> JsonSchema:
     node = _resolved(node, defs)
-    converted = {k: v for k, v in node.items() if k in _KEPT}
-    unknown = set(node) - _KEPT - _DROPPED - {"properties", "required", "items", "const", "exclusiveMinimum"}
+    unknown = set(node) - _KEPT - _DROPPED - _CONVERTED
     if unknown:
         raise Inexpressible(
             f"{node.get('title', node)}: {sorted(unknown)} has no place in a structural schema"
         )
+    converted = {k: v for k, v in node.items() if k in _KEPT} | _default(node)
     if "const" in node:
         converted |= {"enum": [node["const"]]}
-    if node.get("default") == [] or (node.get("default") == {} and "properties" not in node):
-        del converted["default"]
     if properties := node.get("properties"):
         converted["properties"] = {k: _convert(v, defs, models) for k, v in properties.items()}
-        if required := node.get("required"):
-            converted["required"] = required
+        converted |= {"required": node["required"]} if node.get("required") else {}
         if rules := models[node["title"]].rules:
             converted["x-kubernetes-validations"] = [r.as_schema() for r in rules]
-    if items := node.get("items"):
-        converted["items"] = _convert(items, defs, models)
-        if key := node.get("x-list-map-key"):
-            converted |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-        else:
-            converted["x-kubernetes-list-type"] = "atomic"
-    if isinstance(values := node.get("additionalProperties"), dict) and "properties" not in node:
+    elif isinstance(values := node.get("additionalProperties"), dict):
         converted["additionalProperties"] = _convert(values, defs, models)
+    if items := node.get("items"):
+        converted |= {"items": _convert(items, defs, models)} | _list_type(node)
     return converted
+
+
+def _default(node: JsonSchema) -> JsonSchema:
+    """The default, where it says something: nested fields have their own, an empty list is none."""
+    match node.get("default"):
+        case None:
+            return {}
+        case dict() if "properties" in node:
+            return {"default": {}}
+        case dict() | list() as value if not value:
+            return {}
+        case value:
+            return {"default": value}
+
+
+def _list_type(node: JsonSchema) -> JsonSchema:
+    if key := node.get("x-list-map-key"):
+        return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+    return {"x-kubernetes-list-type": "atomic"}
 
 
 def _resolved(node: JsonSchema, defs: dict[str, JsonSchema]) -> JsonSchema:
