@@ -1,0 +1,47 @@
+"""What one look at the cluster found, frozen: the only input of `plan` besides the settings.
+
+`reconcile` fills it; nothing in here reads a cluster or a clock.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from finetune_api.report import Report
+from finetune_api.status import Phase, Progress
+
+Object = dict[str, Any]
+"""A Kubernetes object as the API server returns it."""
+
+
+@dataclass(frozen=True)
+class LiveProgress:
+    """The newest progress report of a run, as received over HTTPS."""
+
+    phase: Phase
+    progress: Progress | None
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A finetune and everything that belongs to its run, as found at `now`."""
+
+    finetune: Object
+    job: Object | None
+    """By the name `children_name()`, whoever owns it."""
+    config: Object | None
+    """The ConfigMap of the same name, whoever owns it."""
+    previous_job: Object | None
+    """Job `<name>-<number - 1>`; looked for only while `awaits_previous_job(finetune)`."""
+    pods: tuple[Object, ...]
+    """Of that Job."""
+    events: tuple[Object, ...]
+    """About Job and pods; listed only while no pod runs."""
+    report: Report | None
+    """The last final Report that was posted; termination messages go before it."""
+    live: LiveProgress | None
+    ca_certificate: str
+    """PEM of the report server's authority."""
+    now: datetime
+    """Aware, in UTC."""
