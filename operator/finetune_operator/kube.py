@@ -1,0 +1,232 @@
+"""The Kubernetes API in dicts: the client library is used for configuration, credentials and HTTP only.
+
+HTTP errors become ours here, once, and nobody else sees a status code:
+
+    404                           None
+    409                           Conflict
+    403, 422 while creating       Waiting (quota, admission, namespace going away) or Stalled (never valid)
+    everything else               ApiFailure, which the queue answers with back-off
+
+It decides nothing: what to create, delete or write comes from `plan`.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+
+from kubernetes.client.api_client import ApiClient
+from kubernetes.client.configuration import Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import load_incluster_config, load_kube_config
+from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
+
+from finetune_api import names
+from finetune_operator.errors import Stalled, Waiting
+
+JsonObject = dict[str, Any]
+Count = Callable[[str, str], None]
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 30.0
+REFUSAL_RETRY_SECONDS = 30.0
+PAGE_SIZE = 500
+
+# Kind -> where its objects live. Kinds that are not here cannot be touched at all.
+_COLLECTIONS = {
+    names.KIND: (f"/apis/{names.API_VERSION}", names.PLURAL),
+    "ConfigMap": ("/api/v1", "configmaps"),
+    "Event": ("/api/v1", "events"),
+    "Job": ("/apis/batch/v1", "jobs"),
+    "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
+    "Pod": ("/api/v1", "pods"),
+    "Secret": ("/api/v1", "secrets"),
+}
+# A connection that broke before the request was sent, and reads, are tried again at once; writes never are.
+_RETRIES = Retry(
+    total=2, connect=2, read=1, status=0, redirect=0, other=0, allowed_methods={"GET"},
+    backoff_factor=0.1, respect_retry_after_header=False,
+)  # fmt: skip
+
+
+class ApiFailure(Exception):
+    """The API server did not answer, or not with what was asked for; trying again later may help."""
+
+
+class Conflict(Exception):
+    """The object exists already, or is no longer what was read."""
+
+
+class Kube:
+    """The API server, for the few calls that the operator makes. Safe to share among threads."""
+
+    def __init__(self, client: ApiClient, *, count: Count) -> None:
+        self._client = client
+        self._count = count
+
+    def get(self, kind: str, namespace: str, name: str) -> JsonObject | None:
+        """The object, or None."""
+        return self._call("get", "GET", _path(kind, namespace, name))
+
+    def list(
+        self, kind: str, namespace: str, *, labels: str = "", fields: str = ""
+    ) -> tuple[JsonObject, ...]:
+        """All objects that match the selectors, in pages."""
+        found: list[JsonObject] = []
+        query = {"limit": str(PAGE_SIZE), "labelSelector": labels, "fieldSelector": fields, "continue": ""}
+        while True:
+            page = self._call("list", "GET", _path(kind, namespace), query=query) or {}
+            found += page.get("items", [])
+            query["continue"] = page.get("metadata", {}).get("continue", "")
+            if not query["continue"]:
+                return tuple(found)
+
+    def create(self, manifest: JsonObject) -> JsonObject:
+        """Raises Conflict when the name is taken, Waiting or Stalled when the cluster refuses the object."""
+        path = _path(manifest["kind"], manifest["metadata"]["namespace"])
+        try:
+            return _there(self._call("create", "POST", path, body=manifest), manifest)
+        except _Refused as refusal:
+            refusal.explain(f"{manifest['kind']} {manifest['metadata'].get('name', '')}")
+
+    def replace(self, manifest: JsonObject) -> JsonObject:
+        """PUT with the resourceVersion that was read. Raises Conflict when somebody else was faster."""
+        path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        return _there(self._call("update", "PUT", path, body=manifest), manifest)
+
+    def put_status(self, manifest: JsonObject) -> JsonObject:
+        """The same for `/status` alone."""
+        path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        return _there(self._call("update", "PUT", f"{path}/status", body=manifest), manifest)
+
+    def label(self, kind: str, namespace: str, name: str, labels: Mapping[str, str | None]) -> None:
+        """Set labels; None removes one. An object that is gone needs none."""
+        body = {"metadata": {"labels": dict(labels)}}
+        content_type = "application/merge-patch+json"
+        self._call("patch", "PATCH", _path(kind, namespace, name), body=body, content_type=content_type)
+
+    def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+        """Delete that very object after all below it; fine when it is gone. Conflict: it is another one."""
+        body = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        self._call("delete", "DELETE", _path(kind, namespace, name), body=body)
+
+    def review_token(self, token: str, audience: str) -> JsonObject:
+        """Status of a TokenReview for that audience: `authenticated`, `user`, `audiences`."""
+        review = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [audience]},
+        }
+        answer = self._call("create", "POST", "/apis/authentication.k8s.io/v1/tokenreviews", body=review)
+        return dict((answer or {}).get("status", {}))
+
+    def has_finetunes(self) -> bool:
+        """Whether the API server knows the resource, by discovery: no right on CRDs is needed."""
+        answer = self._call("get", "GET", f"/apis/{names.API_VERSION}") or {}
+        return any(resource["name"] == names.PLURAL for resource in answer.get("resources", []))
+
+    def _call(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: JsonObject | None = None,
+        content_type: str = "application/json",
+    ) -> JsonObject | None:
+        headers = {**self._client.default_headers, "Accept": "application/json", "Content-Type": content_type}
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        url = f"{self._client.configuration.host}{path}{_query(query or {})}"
+        payload = None if body is None else json.dumps(body)
+        try:
+            # The client writes dicts as JSON only under plain JSON types: a string goes through as it is.
+            response = self._client.call_api(
+                method, url, headers, body if content_type == "application/json" else payload,
+                _request_timeout=(CONNECT_SECONDS, READ_SECONDS),
+            )  # fmt: skip
+            content = response.response.data
+        except (HTTPError, ApiException, OSError) as error:
+            self._count(verb, "error")
+            raise ApiFailure(f"{method} {path}: no answer from the API server: {error}") from error
+        self._count(verb, str(response.status))
+        return _parse(method, path, response.status, content)
+
+
+class _Refused(ApiFailure):
+    """403 or 422. While creating, it says who must act; elsewhere it is a failure like any other."""
+
+    def __init__(self, text: str, status: JsonObject) -> None:
+        super().__init__(text)
+        self.status = status
+
+    def explain(self, thing: str) -> NoReturn:
+        """Raise what follows from it. Quota and policies can change without the finetune, validity cannot."""
+        message = str(self.status.get("message", self))
+        text = f"The cluster refused {thing}: {message}"
+        if _is_namespace_going(self.status):
+            raise Waiting("NamespaceTerminating", text, REFUSAL_RETRY_SECONDS) from self
+        if "exceeded quota" in message:
+            raise Waiting("QuotaExceeded", text, REFUSAL_RETRY_SECONDS) from self
+        by_policy = "ValidatingAdmissionPolicy" in message or "admission webhook" in message
+        if self.status.get("code") == 422 and not by_policy:
+            raise Stalled("InvalidManifest", text) from self
+        raise Waiting("AdmissionDenied", text, REFUSAL_RETRY_SECONDS) from self
+
+
+def connect(*, connections: int, count: Count) -> Kube:
+    """Kube with the credentials of KUBECONFIG if that is set, else of the pod.
+
+    connections: kept open at most, so at least as many as there are threads that call.
+    """
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = connections
+    configuration.retries = _RETRIES
+    if os.environ.get("KUBECONFIG") or "KUBERNETES_SERVICE_HOST" not in os.environ:
+        load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    else:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    client = ApiClient(configuration)
+    client.user_agent = names.MANAGED_BY
+    return Kube(client, count=count)
+
+
+def _path(kind: str, namespace: str, name: str = "") -> str:
+    prefix, plural = _COLLECTIONS[kind]
+    return f"{prefix}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
+
+
+def _query(parameters: Mapping[str, str]) -> str:
+    given = {key: value for key, value in parameters.items() if value}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _parse(method: str, path: str, code: int, content: bytes) -> JsonObject | None:
+    if code == 404:
+        return None
+    try:
+        answer: JsonObject = json.loads(content)
+    except ValueError:
+        answer = {"code": code, "message": content[:500].decode(errors="replace")}
+    if code < 300:
+        return answer
+    text = f"{method} {path}: {code} {answer.get('reason', '')}: {answer.get('message', '')}"
+    if code == 409:
+        raise Conflict(text)
+    if code in {403, 422}:
+        raise _Refused(text, answer)
+    raise ApiFailure(text)
+
+
+def _there(answer: JsonObject | None, manifest: JsonObject) -> JsonObject:
+    """404 to a write: its namespace or the object itself is gone."""
+    if answer is None:
+        raise Conflict(f"{manifest['kind']} {manifest['metadata'].get('name', '')} or its namespace is gone")
+    return answer
+
+
+def _is_namespace_going(status: JsonObject) -> bool:
+    causes = (status.get("details") or {}).get("causes") or []
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
