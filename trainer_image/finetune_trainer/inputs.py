@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
+from typing_extensions import override
 
 if TYPE_CHECKING:
     import datasets
@@ -30,13 +31,25 @@ class Cells(Sequence[Input]):
     def __getitem__(self, index: int) -> Input: ...
     @overload
     def __getitem__(self, index: slice) -> list[Input]: ...
+    @override
     def __getitem__(self, index: int | slice) -> Input | list[Input]:
         if isinstance(index, slice):
             return [self._cell(place) for place in self._places[index]]
         return self._cell(self._places[index])
 
+    @override
     def __len__(self) -> int:
         return len(self._places)
+
+    @property
+    def features(self) -> list[Any]:
+        """What each column that is used holds, as the `datasets` library says it."""
+        used = sorted({column for column, _ in self._places})
+        return [f for column in used for f in self._columns[column].features.values()]
+
+    def picked(self, rows: Sequence[int]) -> "Cells":
+        """These elements, in this order."""
+        return Cells(self._columns, [self._places[row] for row in rows])
 
     def _cell(self, place: tuple[int, int]) -> Input:
         column, row = place
@@ -83,8 +96,8 @@ class EvaluationData:
 class TrainingData:
     """A set to train on.
 
-    rows: columns `query`, `positive` and `negative_0`... in that order, and no other: the library feeds columns
-    to the loss by their order.
+    rows: columns `query`, `positive` and `negative_0`... in that order, and no other: the library feeds
+    columns to the loss by their order.
     content_keys: (rows, columns), equal where and only where the content is.
     """
 

@@ -1,15 +1,15 @@
 """Where things are on this machine: volumes, secrets and scratch space.
 
-Built by the commands: in a pod from the constants of `finetune_api.run_file`, on a person's machine from options.
+Built by the commands: in a pod from the constants of `finetune_api.run_file`, on a person's machine from
+options.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune_trainer.errors import InvalidSpec, NoAccess
-
 from finetune_api.fields import SecretRef
+from finetune_trainer.errors import InvalidSpec, NoAccess
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Places:
         return folder
 
     def token(self, reference: SecretRef | None) -> str | None:
-        """The key `token` of a Secret, or None without a reference. Raises NoAccess when it is absent or empty."""
+        """The key `token` of a Secret; None without a reference. Raises NoAccess if it is absent or empty."""
         if reference is None:
             return None
         try:
