@@ -37,13 +37,17 @@ class Rule:
 
 
 class ApiModel(BaseModel):
-    """Base of every model: camelCase outside, unknown fields refused, instances frozen."""
+    """Base of every model: camelCase outside, unknown fields refused, instances frozen.
+
+    Strict, as the API server is: no number in quotes for an integer, no `true` for 1.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
         extra="forbid",
         frozen=True,
+        strict=True,
         use_attribute_docstrings=True,
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
@@ -75,7 +79,10 @@ def ruled(*rules: Rule) -> tuple[Any, Any]:
 
 DECIMAL_PATTERN = r"^-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?([eE][-+]?[0-9]{1,2})?$"
 
-DecimalString = Annotated[str, StringConstraints(pattern=DECIMAL_PATTERN, max_length=32)]
+IS_DECIMAL = object()
+"""Marks, among a field's metadata, that its text stands for a number."""
+
+DecimalString = Annotated[str, StringConstraints(pattern=DECIMAL_PATTERN, max_length=32), IS_DECIMAL]
 """A decimal as a string: floats differ between JSON libraries, strings do not."""
 
 _POSITIVE = Rule("double(self) > 0.0", "must be greater than 0", lambda v: float(v) > 0)

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-import re
 from decimal import Decimal
 from typing import Any
 
-from finetune_api.fields import DECIMAL_PATTERN
+from pydantic.fields import FieldInfo
+
+from finetune_api.fields import IS_DECIMAL, ApiModel
 from finetune_api.spec import FinetuneSpec
 
 VERSION = "v1"
@@ -19,43 +20,51 @@ def spec_hash(spec: FinetuneSpec) -> str:
     Fields equal to their default are left out, so that an upgrade of the CRD re-trains nothing; secrets,
     resources and limits do not count.
     """
-    covered = {
+    parts = {
         "model": spec.model,
         "data": spec.data,
         "loss": spec.loss,
         "training": spec.training,
         "evaluation": spec.evaluation,
     }
-    content: dict[str, Any] = {
-        key: part.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        for key, part in covered.items()
-    }
+    content: dict[str, Any] = {key: _canonical(part) for key, part in parts.items()}
     content["evaluation"].pop("gates", None)
     content["outputUri"] = spec.output.uri if spec.output else ""
     content["image"] = spec.runtime.image or ""
-    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"{VERSION}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 def _canonical(value: Any) -> Any:
-    """The same number always written the same: 1, 1.0 and "1.00" are one."""
+    """Models without what equals its default; the same number always written the same."""
     match value:
+        case ApiModel():
+            return _beyond_defaults(value)
         case dict():
-            return {k: _canonical(v) for k, v in value.items() if k != "secretRef"}
+            return {k: _canonical(v) for k, v in value.items()}
         case list():
             return [_canonical(v) for v in value]
-        case bool():
+        case int() | float() if not isinstance(value, bool):
+            return {"$number": _number(repr(value))}  # 1 and "1" are two arguments
+        case _:
             return value
-        case int() | float():
-            return _number(repr(value))
-        case str() if re.match(DECIMAL_PATTERN, value):
-            return _number(value)
-    return value
+
+
+def _beyond_defaults(model: ApiModel) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        value = _field_value(getattr(model, name), field)
+        default = _field_value(field.get_default(call_default_factory=True), field)
+        if name != "secret_ref" and value != default:
+            said[name] = value
+    return said
+
+
+def _field_value(value: Any, field: FieldInfo) -> Any:
+    """A typed decimal counts as its number, any other text as it stands: a column may be called 1.0."""
+    return _number(value) if IS_DECIMAL in field.metadata and isinstance(value, str) else _canonical(value)
 
 
 def _number(text: str) -> str:
-    try:
-        number = Decimal(text)
-    except ArithmeticError:
-        return text
-    return str(number.normalize()) if number.is_finite() else text
+    number = Decimal(text)
+    return str((number + 0).normalize()) if number.is_finite() else text  # + 0: no negative zero

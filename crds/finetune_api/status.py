@@ -28,9 +28,13 @@ class Condition(ApiModel):
     """One condition, as the Kubernetes API conventions have it."""
 
     type: Annotated[str, StringConstraints(max_length=64)]
+    """Ready, Reconciling, Stalled, GatePassed or Published."""
     status: Literal["True", "False", "Unknown"]
+    """Whether it holds; Unknown while nobody can tell yet."""
     reason: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """One stable word for why."""
     message: Annotated[str, StringConstraints(max_length=2048)] = ""
+    """What was found, what was wanted, and the next step."""
     last_transition_time: Time
     """When `status` last changed."""
     observed_generation: int
@@ -60,10 +64,15 @@ class Progress(ApiModel):
     percent: Annotated[int, Field(ge=0, le=100)]
     """Share of the training steps."""
     step: Count | None = None
+    """Training steps done."""
     total_steps: Count | None = None
+    """Training steps in all."""
     epoch: Value | None = None
+    """Passes over the train set done."""
     loss: Value | None = None
+    """Training loss of late."""
     samples_per_second: Value | None = None
+    """Rows trained on in a second."""
     remaining_seconds: Count | None = None
     """Estimate for the training, not for what comes after."""
 
@@ -76,19 +85,27 @@ class PrimaryResult(ApiModel):
     dimension: Annotated[int, Field(ge=1)]
     """Embedding dimensions that were measured."""
     queries: Count
+    """Queries that were measured."""
     clusters: Count
     """Groups of queries that share a relevant document; the interval draws these, not single queries."""
     compared_to: Literal["Base", "None"]
+    """What the gain is a gain over."""
     baseline: Value | None = None
+    """Value of the base model."""
     tuned: Value
+    """Value of the tuned model."""
     gain: Value | None = None
+    """Tuned minus baseline."""
     gain_low: Value | None = None
     """Lower end of the gain's 95 % interval."""
     gain_high: Value | None = None
+    """Upper end of the gain's 95 % interval."""
     wins: Count | None = None
     """Queries that the tuned model answers better."""
     ties: Count | None = None
+    """Queries that both answer equally well."""
     losses: Count | None = None
+    """Queries that the tuned model answers worse."""
 
 
 class Metric(ApiModel):
@@ -97,17 +114,24 @@ class Metric(ApiModel):
     name: Text
     """`<evaluator>_<similarity>_<metric>`, for dimensions other than the headline's with `_dim<n>` behind."""
     baseline: Value | None = None
+    """Value of the base model."""
     tuned: Value
+    """Value of the tuned model."""
     gain_low: Value | None = None
+    """Lower end of the gain's 95 % interval."""
     gain_high: Value | None = None
+    """Upper end of the gain's 95 % interval."""
 
 
 class GateResult(ApiModel):
     """What one gate said."""
 
     evaluator: Text
+    """Evaluator of the gate."""
     metric: Text
+    """Metric of the gate."""
     passed: bool
+    """Whether it holds."""
     message: Annotated[str, StringConstraints(max_length=160)]
     """What was found and what was wanted."""
 
@@ -116,6 +140,7 @@ class GateData(ApiModel):
     """The data that gates read, and how often it has decided: each look makes the next one less honest."""
 
     digest: Text
+    """Digest of the data's content."""
     decisions: Annotated[int, Field(ge=1)]
     """Runs of this finetune that were judged on this data, this one included."""
 
@@ -125,12 +150,16 @@ class Measured(ApiModel):
 
     primary: PrimaryResult
     metrics: Annotated[list[Metric], Field(max_length=64)] = []
+    """Further metrics and dimensions; the full report has all."""
     gates: Annotated[list[GateResult], Field(max_length=16)] = []
+    """What each gate said."""
 
 
 class Evaluation(Measured):
-    """What was measured, with the operator's count of earlier decisions."""
+    """What was measured last, with the operator's count of earlier decisions."""
 
+    run: Annotated[int, Field(ge=1)] | None = None
+    """Run that was measured; an earlier one until the present run has numbers."""
     gate_data: GateData | None = None
 
 
@@ -142,6 +171,7 @@ class Artifact(ApiModel):
     digest: Text
     """Of weights and configuration, without the README."""
     run: Annotated[int, Field(ge=1)]
+    """Number of the run that made it."""
     report: ArtifactUri
     """The full report beside the model."""
 
@@ -156,17 +186,22 @@ class Lineage(ApiModel):
     eval_data: Text
     """Digest of the content that the gates read (of the primary evaluator's, without gates)."""
     image: Text | None = None
+    """Trainer image, as the Job asked for it."""
     seed: int
+    """Seed of everything random."""
     mini_batch_size: Annotated[int, Field(ge=1)]
     """Rows encoded at a time in training."""
     versions: Annotated[dict[str, Value], Field(max_length=16)] = {}
+    """Versions of the libraries that decide the result."""
 
 
 class Failure(ApiModel):
     """Why a run failed, and who can help."""
 
-    reason: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,62}$")]
+    reason: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,62}$", max_length=63)]
+    """One stable word."""
     message: Message
+    """What was found and what was wanted."""
     hint: Annotated[str, StringConstraints(max_length=512)] = ""
     """The next step."""
     retryable: bool

@@ -51,13 +51,13 @@ def parse_uri(text: str) -> Uri:
 
     Raises ValueError with the accepted forms for anything else.
     """
-    if re.match(HF_PATTERN, text):
+    if re.fullmatch(HF_PATTERN, text):
         repository, commit = text.removeprefix("hf://").split("@")
         return HfUri(repository, commit)
-    if re.match(PVC_PATTERN, text) and not _escapes(text):
+    if re.fullmatch(PVC_PATTERN, text) and not _escapes(text):
         claim, _, path = text.removeprefix("pvc://").partition("/")
         return PvcUri(claim, path.rstrip("/"))
-    if re.match(HTTPS_PATTERN, text) and not urlsplit(text).username:
+    if re.fullmatch(HTTPS_PATTERN, text) and not urlsplit(text).username:
         return HttpsUri(text)
     raise ValueError(
         f"{text!r} is none of hf://owner/name@<40-digit commit>, pvc://claim/path, https://host/path"
@@ -88,7 +88,7 @@ def _form(scheme: Scheme, pattern: str, message: str) -> Rule:
     return Rule(
         f"!self.startsWith('{scheme}://') || {_cel(pattern)}",
         message,
-        lambda v: not v.startswith(f"{scheme}://") or re.match(pattern, v) is not None,
+        lambda v: not v.startswith(f"{scheme}://") or re.fullmatch(pattern, v) is not None,
     )
 
 
