@@ -1,6 +1,7 @@
 """`python -m tests.cluster`: the local cluster for people and scripts.
 
-Exit codes: 0 done (for status: it runs), 1 an error that is told on stderr, 2 wrong usage, 3 status: it does not run.
+Exit codes: 0 done (for status: it runs), 1 an error that is told on stderr, 2 wrong usage, 3 status: it
+does not run.
 """
 
 import argparse
@@ -35,7 +36,12 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    chosen = {"gpus": arguments.gpus, "cpus": arguments.cpus, "memory": arguments.memory, "path": arguments.path}
+    chosen = {
+        "gpus": arguments.gpus,
+        "cpus": arguments.cpus,
+        "memory": arguments.memory,
+        "path": arguments.path,
+    }
     return Settings(**{name: value for name, value in chosen.items() if value is not None})
 
 
@@ -96,8 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--dir", type=Path, help="its folder, instead of one in the cache named after it")
         return added
 
-    up = on_a_cluster("up", _up, "Start a cluster that runs until `down`; builds the programs the first time.")
-    up.add_argument("--gpus", type=int, help="nvidia.com/gpu that the node offers to the scheduler (default: 0)")
+    up = on_a_cluster(
+        "up", _up, "Start a cluster that runs until `down`; builds the programs the first time."
+    )
+    up.add_argument(
+        "--gpus", type=int, help="nvidia.com/gpu that the node offers to the scheduler (default: 0)"
+    )
     up.add_argument("--cpus", type=int, help="cpu that the node offers (default: those of this machine)")
     up.add_argument("--memory", help="memory that the node offers, not enforced (default: 64Gi)")
     up.add_argument("--path", help="folder put first into PATH of containers (default: this interpreter's)")

@@ -3,7 +3,7 @@
 Elliptic-curve keys: a dozen of them cost milliseconds, where RSA would cost seconds of every start.
 """
 
-import datetime
+import datetime as dt
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-LIFETIME = datetime.timedelta(days=30)
+LIFETIME = dt.timedelta(days=30)
 # The clock of a restored virtual machine may stand a little behind.
-BACKDATED = datetime.timedelta(hours=1)
+BACKDATED = dt.timedelta(hours=1)
 KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 
 
@@ -55,7 +55,9 @@ class Authority:
         builder = self._builder(subject, key)
         if identity.hosts:
             usage = [ExtendedKeyUsageOID.SERVER_AUTH]
-            builder = builder.add_extension(x509.SubjectAlternativeName(_names(identity.hosts)), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName(_names(identity.hosts)), critical=False
+            )
         certificate = (
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -74,7 +76,7 @@ class Authority:
         (self.folder / f"{file}.pub").write_bytes(public)
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)

@@ -1,14 +1,15 @@
-"""A client of the API server for dicts: enough for the node, the storage and the tests, and quick to import.
+"""A client of the API server for dicts: enough for node, storage and tests, and quick to import.
 
-Each thread keeps one connection. A request that fails on a connection that was kept open is sent once more on a new
-one if it only reads; the callers that write know themselves whether to repeat.
+Any thread may use it: a request takes a connection that is kept open, or a new one, and gives it back. One
+that the server has closed meanwhile costs a second try, and so does a failed read; callers that write
+repeat by themselves.
 """
 
 import http.client
 import json
 import ssl
-import threading
 import urllib.parse
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ Dict = dict[str, Any]
 REQUEST_SECONDS = 30.0
 # The API server is asked to end a watch before the socket would time out on a quiet one.
 WATCH_SECONDS = 300
+IDLE_CONNECTIONS = 16
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
@@ -42,7 +44,7 @@ class Client:
         self._host, self._port = parts.hostname or "", parts.port or 443
         self._tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         self._tls.load_cert_chain(pki / f"{certificate}.crt", pki / f"{certificate}.key")
-        self._kept = threading.local()
+        self._idle: deque[http.client.HTTPSConnection] = deque()  # its append and pop need no lock
 
     def get(self, path: str, **query: str) -> Dict | None:
         """The object, or None when there is none."""
@@ -81,7 +83,12 @@ class Client:
         """Events until the server ends the watch. Raises ApiError(410) when a new list is needed."""
         connection = self._connect(timeout=WATCH_SECONDS + 30)
         try:
-            options = {**query, "watch": "1", "timeoutSeconds": str(WATCH_SECONDS), "allowWatchBookmarks": "true"}
+            options = {
+                **query,
+                "watch": "1",
+                "timeoutSeconds": str(WATCH_SECONDS),
+                "allowWatchBookmarks": "true",
+            }
             connection.request("GET", _url(path, options))
             response = connection.getresponse()
             _raise_for(response.status, b"" if response.status < 300 else response.read())
@@ -105,7 +112,9 @@ class Client:
         content_type: str = "application/json",
     ) -> Dict:
         """One exchange; the answer as a dict."""
-        return json.loads(self.raw(method, path, body, query=query, content_type=content_type) or b"{}")  # type: ignore[no-any-return]
+        content = self.raw(method, path, body, query=query, content_type=content_type)
+        answer: Dict = json.loads(content or b"{}")
+        return answer
 
     def raw(
         self,
@@ -121,35 +130,44 @@ class Client:
         headers = {"Accept": "application/json", "Content-Type": content_type}
         url = _url(path, query or {})
         for last in (False, True):
-            connection, is_new = self._connection()
+            kept = self._take_idle()
+            connection = kept or self._connect(REQUEST_SECONDS)
             try:
                 connection.request(method, url, payload, headers)
                 response = connection.getresponse()
                 content = response.read()
             except (OSError, http.client.HTTPException) as error:
-                self._forget()
+                connection.close()
                 # A server that closed an idle connection has not seen the request; on a new one it may have.
-                stale = isinstance(error, ConnectionError | http.client.RemoteDisconnected) and not is_new
+                stale = isinstance(error, ConnectionError | ssl.SSLEOFError) and kept is not None
                 if last or not (stale or method == "GET"):
                     raise Unreachable(f"{method} {path}: {error!r}") from error
+                self.close()  # those kept beside it are stale too
             else:
+                self._give_back(connection)
                 _raise_for(response.status, content)
                 return content
         raise AssertionError("unreachable: the second round returns or raises")
 
-    def _connection(self) -> tuple[http.client.HTTPSConnection, bool]:
-        kept: http.client.HTTPSConnection | None = getattr(self._kept, "connection", None)
-        if kept is not None:
-            return kept, False
-        self._kept.connection = self._connect(REQUEST_SECONDS)
-        return self._kept.connection, True
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        while (connection := self._take_idle()) is not None:
+            connection.close()
+
+    def _take_idle(self) -> http.client.HTTPSConnection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _give_back(self, connection: http.client.HTTPSConnection) -> None:
+        if len(self._idle) < IDLE_CONNECTIONS:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def _connect(self, timeout: float) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
-
-    def _forget(self) -> None:
-        self._kept.connection.close()
-        self._kept.connection = None
 
 
 def _url(path: str, query: dict[str, str]) -> str:

@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Cluster:
     """A running cluster."""
 
     folder: Folder
+    supervisor: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
+    """Where this process started it: its child, to be waited for."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -61,9 +64,9 @@ class Cluster:
         """How long each part of the start took."""
         return dict(self._record["seconds"])
 
-    @property
+    @cached_property
     def client(self) -> Client:
-        """A new client of the administrator."""
+        """The administrator's."""
         return Client(self.server, self.folder.pki, "admin")
 
     @property
@@ -77,10 +80,17 @@ class Cluster:
         command = [str(self.bin_dir / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments]
         try:
             done = subprocess.run(
-                command, input=stdin or "", capture_output=True, text=True, timeout=timeout_seconds, check=False
+                command,
+                input=stdin or "",
+                capture_output=True,
+                text=True,
+                timeout=timeout_seconds,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise ClusterError(f"kubectl {' '.join(arguments)} did not end within {timeout_seconds} s") from error
+            raise ClusterError(
+                f"kubectl {' '.join(arguments)} did not end within {timeout_seconds} s"
+            ) from error
         if done.returncode != 0:
             raise ClusterError(f"kubectl {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
         return done.stdout
@@ -103,13 +113,20 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def local_cluster(settings: Settings | None = None, *, report: Callable[[str], None] | None = None) -> Iterator[Cluster]:
+def local_cluster(
+    settings: Settings | None = None, *, report: Callable[[str], None] | None = None
+) -> Iterator[Cluster]:
     """A cluster that lives as long as the context, and never longer than this process."""
     folder = Folder(Path(tempfile.mkdtemp(prefix="finetune-cluster-")))
     try:
-        yield start(folder, settings or Settings(), owner=os.getpid(), report=report)
+        cluster = start(folder, settings or Settings(), owner=os.getpid(), report=report)
+        try:
+            yield cluster
+        finally:
+            cluster.client.close()
+            stop(folder, cluster.supervisor)
     finally:
-        stop(folder)
+        folder.remove()
 
 
 def attach(path: Path) -> Cluster:
@@ -147,13 +164,13 @@ def start(
         process.terminate()
         process.wait(STOP_SECONDS)
         raise
-    return Cluster(folder)
+    return Cluster(folder, process)
 
 
 def _remove_stale(folder: Folder) -> None:
     """Only a folder that is ours: a wrong --dir must not cost anybody their files."""
     if folder.path.exists() and any(folder.path.iterdir()):
-        if not (folder.path / "supervisor.lock").exists():
+        if not folder.lock.exists():
             raise ClusterError(f"{folder.path} is not empty and not a cluster's folder; choose another --dir")
         folder.remove()
 
@@ -174,8 +191,11 @@ def _await_ready(
             time.sleep(POLL_SECONDS)
 
 
-def stop(folder: Folder) -> bool:
-    """Stop the cluster if it runs and remove its folder; whether there was anything to do."""
+def stop(folder: Folder, child: subprocess.Popen[bytes] | None = None) -> bool:
+    """Stop the cluster if it runs and remove its folder; whether there was anything to do.
+
+    A supervisor that is a child of this process is waited for, or it would stay a zombie.
+    """
     if not folder.path.exists():
         return False
     if not folder.is_alive():
@@ -188,7 +208,8 @@ def stop(folder: Folder) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(supervisor, number)
         if _await_end(folder):
-            _reap(supervisor)
+            if child is not None:
+                child.wait(STOP_SECONDS)
             folder.remove()
             return True
     raise ClusterError(f"process {supervisor}, the supervisor of {folder.path}, does not end")
@@ -198,7 +219,7 @@ def _supervisor(folder: Folder) -> int:
     """Its process id, from the lock file: it is written before anything is started."""
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
-        if (text := (folder.path / "supervisor.lock").read_text()).strip():
+        if (text := folder.lock.read_text()).strip():
             return int(text)
         time.sleep(POLL_SECONDS)
     raise ClusterError(f"the supervisor of {folder.path} did not leave its process id")
@@ -211,9 +232,3 @@ def _await_end(folder: Folder) -> bool:
             return True
         time.sleep(POLL_SECONDS)
     return False
-
-
-def _reap(process: int) -> None:
-    """A supervisor that is our own child would stay a zombie."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(process, 0)

@@ -1,7 +1,7 @@
 """The command lines of etcd, the API server, the controller manager, the scheduler and the node.
 
-PURE but for the kubeconfig files: given a folder, programs and ports, what is to be run. Flags that are a decision
-rather than a path say why.
+PURE but for the kubeconfig files: given a folder, programs and ports, what is to be run. Flags that are a
+decision rather than a path say why.
 """
 
 import base64
@@ -44,7 +44,9 @@ class Plan:
         """The person's own kubeconfig, and one for each component that reads such a file."""
         write_kubeconfig(self.folder.kubeconfig, self.server, self.folder.pki, certificate="admin")
         for name in ("controller-manager", "scheduler"):
-            write_kubeconfig(self.folder.pki / f"{name}.kubeconfig", self.server, self.folder.pki, certificate=name)
+            write_kubeconfig(
+                self.folder.pki / f"{name}.kubeconfig", self.server, self.folder.pki, certificate=name
+            )
 
     def _pki(self, file: str) -> str:
         return str(self.folder.pki / file)

@@ -1,4 +1,4 @@
-"""What can go wrong with the local cluster itself: one class, because the caller can only show it to a person."""
+"""What can go wrong with the local cluster itself: one class, as a person has to read it."""
 
 from pathlib import Path
 

@@ -1,7 +1,8 @@
 """Free TCP ports that two clusters starting at the same moment cannot both pick.
 
-A port is reserved by a file lock held until the supervisor ends. They come from below the range the kernel hands out
-to outgoing connections, so that no client's connection can take one between the check and its use.
+A port is reserved by a file lock held until the supervisor ends. They come from below the range the kernel
+hands out to outgoing connections, so that no client's connection can take one between the check and its
+use.
 """
 
 import contextlib

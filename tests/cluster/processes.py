@@ -1,7 +1,7 @@
 """Child processes that cannot outlive their parent.
 
-The kernel kills them when the supervisor dies, however it dies (PR_SET_PDEATHSIG). That signal follows the *thread*
-that started the child, so children are started from the supervisor's only thread.
+The kernel kills them when the supervisor dies, however it dies (PR_SET_PDEATHSIG). That signal follows the
+*thread* that started the child, so children are started from the supervisor's only thread.
 """
 
 import ctypes
@@ -49,7 +49,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **command.environment},
-                preexec_fn=die_with_parent(os.getpid()),
+                preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509 - there is one thread, see above
                 # A Ctrl-C in the owner's terminal is the supervisor's business: it stops us in order.
                 start_new_session=True,
             )

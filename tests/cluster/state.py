@@ -1,7 +1,7 @@
-"""The folder of one cluster: where each thing lies, what is written about it, and whether it is alive.
+"""The folder of one cluster: where each thing lies, what is written about it, whether it is alive.
 
-Alive means that a supervisor holds the lock of the folder. The kernel drops that lock with the process, so neither a
-reused process id nor a half-written file can make a dead cluster look alive.
+Alive means that a supervisor holds the lock of the folder. The kernel drops that lock with the process, so
+neither a reused process id nor a half-written file can make a dead cluster look alive.
 """
 
 import contextlib
@@ -82,6 +82,11 @@ class Folder:
         return self.path / "etcd"
 
     @property
+    def lock(self) -> Path:
+        """Held by the supervisor as long as it lives. A folder without this file is not a cluster's."""
+        return self.path / "supervisor.lock"
+
+    @property
     def kubeconfig(self) -> Path:
         return self.path / "kubeconfig"
 
@@ -92,6 +97,7 @@ class Folder:
     def create(self) -> None:
         """Make an empty folder that only its owner can read."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.lock.touch()
         for folder in (self.pki, self.logs, self.volumes, self.pods):
             folder.mkdir(mode=0o755, exist_ok=True)
 
@@ -116,10 +122,12 @@ class Folder:
         return {}
 
     def acquire(self) -> IO[str]:
-        """Hold the folder's lock as its supervisor, until the returned file is closed; it names this process."""
+        """Hold the folder's lock until the returned file is closed; the file then names this process."""
+        lock = self.lock.open("a")
         deadline = time.monotonic() + PROBE_SECONDS
-        while (lock := self._try_lock()) is None:
+        while not _locks(lock):
             if time.monotonic() > deadline:
+                lock.close()
                 raise ClusterError(f"{self.path} already has a running supervisor")
             time.sleep(0.02)
         lock.truncate(0)
@@ -128,24 +136,20 @@ class Folder:
         return lock
 
     def is_alive(self) -> bool:
-        """Whether a supervisor holds the lock now."""
+        """Whether a supervisor holds the lock now. Creates nothing: the folder may be somebody else's."""
         try:
-            lock = self._try_lock()
+            with self.lock.open() as lock:
+                return not _locks(lock)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        if lock is None:
-            return True
-        lock.close()
-        return False
 
-    def _try_lock(self) -> IO[str] | None:
-        lock = (self.path / "supervisor.lock").open("a")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            return None
-        return lock
+
+def _locks(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def named_folder(name: str) -> Folder:
@@ -167,6 +171,6 @@ def settings_from_json(text: str) -> Settings:
 
 def _force(function: Any, path: str, _error: Any) -> None:
     with contextlib.suppress(OSError):
-        os.chmod(Path(path).parent, 0o700)
-        os.chmod(path, 0o700)
+        Path(path).parent.chmod(0o700)
+        Path(path).chmod(0o700)
         function(path)

@@ -1,8 +1,8 @@
-"""The process that holds one cluster together: `python -m tests.cluster.supervisor`, started by `cluster.start`.
+"""The process that holds one cluster together; `cluster.start` starts it.
 
-It starts the components in order, restarts one that dies later (as a kubelet restarts static pods), and stops
-everything on SIGTERM or when its owner is gone. It has one thread, because the kernel's "die with your parent" means
-the thread that started a child.
+It starts the components in order, restarts one that dies later (as a kubelet restarts static pods), and
+stops everything on SIGTERM or when its owner is gone. It has one thread, because the kernel's "die with
+your parent" means the thread that started a child.
 """
 
 import argparse
@@ -83,7 +83,9 @@ class Supervisor:
         self._write_record(plan.server, ready=True)
 
     def _prepare(self, plan: Plan) -> None:
-        certificates.issue_all(self._folder.pki, node=self._settings.node_name, service_address=SERVICE_ADDRESS)
+        certificates.issue_all(
+            self._folder.pki, node=self._settings.node_name, service_address=SERVICE_ADDRESS
+        )
         plan.write_kubeconfigs()
 
     def _write_record(self, server: str, *, ready: bool) -> None:
@@ -166,7 +168,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.cluster.supervisor", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--settings", type=settings_from_json, required=True)
-    parser.add_argument("--owner", type=int, default=0, help="process whose end ends the cluster and its folder")
+    parser.add_argument(
+        "--owner", type=int, default=0, help="process whose end ends the cluster and its folder"
+    )
     arguments = parser.parse_args()
     folder = Folder(arguments.folder)
     with folder.acquire():

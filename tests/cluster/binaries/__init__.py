@@ -1,8 +1,9 @@
 """Finds the programs of Kubernetes, or builds them from their published Go modules.
 
-Order: the folder in KUBEBUILDER_ASSETS (as controller-runtime's envtest does), then PATH, both only in a version
-that fits, then the cache, which is filled by `go build` when it has nothing. The three control-plane programs are
-always taken from one place: a controller manager newer than its API server is not supported by Kubernetes.
+Order: the folder in KUBEBUILDER_ASSETS (as controller-runtime's envtest does), then PATH, both only in a
+version that fits, then the cache, which is filled by `go build` when it has nothing. The three
+control-plane programs are always taken from one place: a controller manager newer than its API server is
+not supported by Kubernetes.
 """
 
 import os
@@ -56,7 +57,9 @@ def find(report: Callable[[str], None]) -> Toolset:
     return Toolset(programs)
 
 
-def _installed(names: tuple[str, ...], arguments: tuple[str, ...], oldest: tuple[int, int]) -> dict[str, Path]:
+def _installed(
+    names: tuple[str, ...], arguments: tuple[str, ...], oldest: tuple[int, int]
+) -> dict[str, Path]:
     for folder in _candidate_folders():
         programs = {name: folder / name for name in names}
         if all(os.access(path, os.X_OK) for path in programs.values()):
@@ -77,7 +80,12 @@ def _candidate_folders() -> Iterator[Path]:
 def _version(program: Path, arguments: tuple[str, ...]) -> tuple[int, int] | None:
     try:
         answer = subprocess.run(
-            [program, *arguments], capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL
+            [program, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -97,5 +105,7 @@ def require_program(name: str, package: str) -> Path:
     """A program that comes from the distribution, not from us."""
     found = shutil.which(name)
     if found is None:
-        raise ClusterError(f"{name} is not on PATH; install the package {package} (Debian: apt-get install {package})")
+        raise ClusterError(
+            f"{name} is not on PATH; install the package {package} (Debian: apt-get install {package})"
+        )
     return Path(found)

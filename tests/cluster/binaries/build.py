@@ -1,7 +1,8 @@
 """Builds the Go programs once into a cache folder.
 
-The versions stand in the go.mod files beside this one and nowhere else. A folder of the cache is named after a hash
-of go.mod, go.sum and the flags, appears by a rename when everything in it is there, and is never changed.
+The versions stand in the go.mod files beside this one and nowhere else. A folder of the cache is named
+after a hash of go.mod, go.sum and the flags, appears by a rename when everything in it is there, and is
+never changed.
 """
 
 import contextlib
@@ -34,7 +35,7 @@ class Module:
     commands: dict[str, str]
     """Program name to Go package."""
     version_packages: tuple[str, ...] = ()
-    """Packages that keep the version in variables; without it clients cannot parse what `--version` prints."""
+    """Packages that keep the version in variables; clients cannot parse what they hold otherwise."""
 
     @property
     def folder(self) -> Path:
@@ -62,7 +63,11 @@ class Module:
             "gitTreeState": "clean",
             "buildDate": "1970-01-01T00:00:00Z",
         }
-        pairs = (f"-X {package}.{key}={value}" for package in self.version_packages for key, value in values.items())
+        pairs = (
+            f"-X {package}.{key}={value}"
+            for package in self.version_packages
+            for key, value in values.items()
+        )
         return " ".join(("-s", "-w", *pairs))
 
     def key(self) -> str:
@@ -132,11 +137,26 @@ def _outputs(module: Module, scratch: Path) -> Iterator[tuple[str, tuple[str, ..
 
 
 def _go_build(module: Module, output: str, packages: tuple[str, ...], report: Callable[[str], None]) -> None:
-    command = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", module.linker_flags(), "-o", output]
+    command = [
+        "go",
+        "build",
+        "-v",
+        "-mod=readonly",
+        "-trimpath",
+        "-ldflags",
+        module.linker_flags(),
+        "-o",
+        output,
+    ]
     environment = {**os.environ, "CGO_ENABLED": "0"}
     with tempfile.NamedTemporaryFile(prefix="go-build-", suffix=".log") as log:
         process = subprocess.Popen(
-            [*command, *packages], cwd=module.folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            [*command, *packages],
+            cwd=module.folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
         )
         try:
             code = _wait(process, Path(log.name), report)

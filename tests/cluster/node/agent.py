@@ -16,7 +16,7 @@ from tests.cluster.node.registration import Registration
 from tests.cluster.node.storage import Provisioner
 from tests.cluster.state import Folder, Settings
 
-# Less than the supervisor's patience with the node; whoever takes the cluster down does not wait for a pod's grace.
+# Less than the supervisor's patience; whoever takes the cluster down does not wait for a pod's grace.
 END_SECONDS = 6.0
 
 
@@ -60,7 +60,9 @@ class Agent:
                     del self._workers[uid]
                 return
             if worker is None:
-                worker = self._workers[uid] = PodWorker(pod, self._client, self._launcher, self._folder.pods / uid)
+                worker = self._workers[uid] = PodWorker(
+                    pod, self._client, self._launcher, self._folder.pods / uid
+                )
                 self._threads[uid] = threading.Thread(target=self._work, args=(uid, worker), daemon=True)
                 self._threads[uid].start()
         if "deletionTimestamp" in pod["metadata"]:
@@ -75,7 +77,9 @@ class Agent:
 
     def _find(self, namespace: str, name: str) -> PodWorker | None:
         with self._lock:
-            found = [each for each in self._workers.values() if (each.namespace, each.name) == (namespace, name)]
+            found = [
+                each for each in self._workers.values() if (each.namespace, each.name) == (namespace, name)
+            ]
         return found[-1] if found else None
 
     def _end_pods(self) -> None:

@@ -1,12 +1,13 @@
 """One run of one container: a process under bubblewrap, from its start to its exit code.
 
-The process is number 1 of a process namespace of its own, as in a real container: nothing it starts survives it, and
-SIGTERM does nothing unless it installs a handler. Each run has a thread, because bubblewrap's "die with your parent"
-follows the thread that started it, and this one lives exactly as long as the process.
+The process is number 1 of a process namespace of its own, as in a real container: nothing it starts
+survives it, and SIGTERM does nothing unless it installs a handler. Each run has a thread, because
+bubblewrap's "die with your parent" follows the thread that started it, and this one lives exactly as long
+as the process.
 """
 
 import contextlib
-import datetime
+import datetime as dt
 import json
 import os
 import signal
@@ -20,7 +21,8 @@ from pathlib import Path
 
 from tests.cluster.node.times import now
 
-# Between bubblewrap's fork and the program's exec a signal would be lost; this is far longer than it takes.
+# Between bubblewrap's fork and the program's exec a signal would be lost, so a run counts as begun after
+# that; this is far longer than it takes.
 EXEC_SECONDS = 2.0
 KILLED = 128 + signal.SIGKILL
 
@@ -44,7 +46,7 @@ class ContainerRun:
         self.invocation = invocation
         self.container_id = f"process://{uuid.uuid4().hex}"
         self.started_at = now()
-        self.finished_at: datetime.datetime | None = None
+        self.finished_at: dt.datetime | None = None
         self.exit_code: int | None = None
         self.start_error: str | None = None
         """Set when the program could not be executed at all."""
@@ -55,6 +57,7 @@ class ContainerRun:
         self._begun = threading.Event()
         threading.Thread(target=self._run, args=(on_exit,), daemon=True).start()
         self._begun.wait(EXEC_SECONDS)
+        self._await_exec()
 
     @property
     def is_running(self) -> bool:
@@ -62,7 +65,6 @@ class ContainerRun:
 
     def signal(self, number: signal.Signals) -> None:
         """Send to process 1 of the container; nothing happens when it has ended."""
-        self._await_exec()
         with self._lock, contextlib.suppress(ProcessLookupError):
             if self._pidfd is not None:
                 signal.pidfd_send_signal(self._pidfd, number)
@@ -74,7 +76,7 @@ class ContainerRun:
         bwrap = os.path.realpath(self.invocation.bwrap)
         while self.is_running and time.monotonic() < deadline:
             try:
-                if self._child and os.readlink(f"/proc/{self._child}/exe") != bwrap:
+                if self._child and str(Path(f"/proc/{self._child}/exe").readlink()) != bwrap:
                     return
             except OSError:
                 return
@@ -98,7 +100,7 @@ class ContainerRun:
 
     def _execute(self) -> int:
         read_end, write_end = os.pipe()
-        with open(read_end) as status:
+        with os.fdopen(read_end) as status:
             try:
                 self._bwrap = self._start(write_end)
             finally:
@@ -119,7 +121,14 @@ class ContainerRun:
             # Not on the command line, where the values would be readable for every user.
             os.write(arguments, b"".join(os.fsencode(word) + b"\0" for word in words))
             os.lseek(arguments, 0, os.SEEK_SET)
-            command = [str(self.invocation.bwrap), "--args", str(arguments), "--json-status-fd", str(status), "--"]
+            command = [
+                str(self.invocation.bwrap),
+                "--args",
+                str(arguments),
+                "--json-status-fd",
+                str(status),
+                "--",
+            ]
             with self.invocation.log.open("ab") as log:
                 return subprocess.Popen(
                     [*command, *self.invocation.command],

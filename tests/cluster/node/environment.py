@@ -106,7 +106,9 @@ def _value_from(pod: Dict, container: Dict, source: Dict, lookup: Lookup) -> str
     value = None if found is None else text_data(found).get(reference["key"])
     if value is None and not reference.get("optional"):
         what = f'{kind.lower()} "{reference["name"]}" not found'
-        raise MissingReference(what if found is None else f"couldn't find key {reference['key']} in {what[:-10]}")
+        raise MissingReference(
+            what if found is None else f"couldn't find key {reference['key']} in {what[:-10]}"
+        )
     return value
 
 

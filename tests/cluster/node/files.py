@@ -1,10 +1,10 @@
-"""Writes the files of a ConfigMap, Secret or projected volume the way a kubelet does: all of them change at once.
+"""Writes the files of a ConfigMap, Secret or projected volume as a kubelet does: all at once.
 
-The files lie in a folder named after the time; `..data` is a link to it and each name a link through `..data`. A new
-content is a new folder and one rename of `..data`, so that a reader never sees half of two versions.
+The files lie in a folder named after the time; `..data` is a link to it and each name a link through
+`..data`. A new content is a new folder and one rename of `..data`, so that a reader never sees half of two
+versions.
 """
 
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -65,6 +65,6 @@ def _link_names(folder: Path, names: set[str]) -> None:
         link = folder / name
         if not link.is_symlink():
             link.symlink_to(f"{DATA}/{name}")
-    for entry in os.listdir(folder):
-        if not entry.startswith("..") and entry not in names:
-            (folder / entry).unlink()
+    for entry in list(folder.iterdir()):
+        if not entry.name.startswith("..") and entry.name not in names:
+            entry.unlink()

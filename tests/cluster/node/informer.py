@@ -1,4 +1,4 @@
-"""List, then watch, then list again: every state of a set of objects reaches the listener, though not every step."""
+"""List, watch, list again: every state of some objects reaches the listener, if not every step."""
 
 import threading
 import time

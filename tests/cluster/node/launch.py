@@ -1,6 +1,5 @@
-"""From a container of a pod to a process: environment, command, mounts, and the reasons not to start it yet."""
+"""From a container of a pod to a process, or the reason not to start it yet."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from tests.cluster.node.volumes import Volumes
 # Images are never read. One whose name says so cannot be "pulled", so that tests see what follows.
 MISSING_IMAGE = "does-not-exist"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-HOME = "/tmp"  # noqa: S108 - a container's own, see sandbox.SCRATCH
+HOME = "/tmp"
 
 
 class Refused(Exception):
@@ -48,7 +47,9 @@ class Launcher:
             raise Refused("CreateContainerConfigError", "Failed", f"Error: {error}") from error
         command = build_command(container, environment)
         if not command:
-            raise Refused("RunContainerError", "Failed", "this node reads no images, so a container needs a command")
+            raise Refused(
+                "RunContainerError", "Failed", "this node reads no images, so a container needs a command"
+            )
         message = slot.folder / f"{slot.starts}.message"
         message.touch()
         scratch = volumes.folder.parent / "scratch" / slot.name
@@ -90,7 +91,7 @@ def _own_mounts(container: Dict, message: Path) -> list[Mount]:
 def _scratch_mounts(folder: Path, mounts: list[Mount], working_dir: str) -> list[Mount]:
     """Writable folders of the container itself, where the pod mounts nothing."""
     wanted = list(SCRATCH)
-    if not os.path.isdir(working_dir):
+    if not Path(working_dir).is_dir():
         wanted.append(PurePosixPath(working_dir))
     taken = {mount.target for mount in mounts}
     result = []

@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 
+from typing_extensions import override
+
 from tests.cluster.certificates import KUBELET_CLIENT
 
 POLL_SECONDS = 0.1
@@ -51,7 +53,9 @@ class LogServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         # The handshake is left to each request's thread: a silent client must not hold up the others.
-        self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self._server.socket = tls.wrap_socket(
+            self._server.socket, server_side=True, do_handshake_on_connect=False
+        )
         self.port: int = self._server.server_address[1]
 
     def start(self) -> None:
@@ -74,11 +78,13 @@ class _Handler(BaseHTTPRequestHandler):
         pod = self.find_pod(parts[1], parts[2])
         slot = pod.find_slot(parts[3]) if pod else None
         if slot is None:
-            return self._refuse(http.HTTPStatus.NOT_FOUND, f"container {parts[3]} of pod {parts[2]} is not here")
+            return self._refuse(
+                http.HTTPStatus.NOT_FOUND, f"container {parts[3]} of pod {parts[2]} is not here"
+            )
         return self._serve(slot, dict(urllib.parse.parse_qsl(url.query)))
 
     def _is_api_server(self) -> bool:
-        certificate: dict[str, Any] = self.connection.getpeercert()  # type: ignore[attr-defined]
+        certificate: dict[str, Any] = self.connection.getpeercert()
         names = {value for part in certificate["subject"] for key, value in part if key == "commonName"}
         return KUBELET_CLIENT in names
 
@@ -110,6 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    @override
     def log_message(self, *_arguments: object) -> None:
         """Keep the node's log for what it does itself."""
 

@@ -1,8 +1,8 @@
 """The life of one pod, on a thread of its own.
 
-Reads from top to bottom: fill the volumes, run the init containers one after the other, run the containers, report
-the end, wait to be deleted. Whatever is heard from outside comes through an inbox and interrupts any wait: a deletion
-as `_Deleted`, an object that vanished as `_Gone`.
+Reads from top to bottom: fill the volumes, run the init containers one after the other, run the containers,
+report the end, wait to be deleted. Whatever is heard from outside comes through an inbox and interrupts any
+wait: a deletion as `_Deleted`, an object that vanished as `_Gone`.
 """
 
 import queue
@@ -100,7 +100,7 @@ class PodWorker:
     def _live(self) -> None:
         phase = self.pod.get("status", {}).get("phase", "Pending")
         if phase in ("Succeeded", "Failed"):
-            return
+            return None
         if phase == "Running" and self.pod["spec"].get("restartPolicy") == "Never":
             # The processes of an agent that was killed have died with it.
             self._abandon_all("ContainerStatusUnknown", "the node's agent was started again")
@@ -159,7 +159,7 @@ class PodWorker:
             self._refresh()
 
     def _refresh(self) -> None:
-        """Bring new versions of ConfigMaps and tokens into the running pod; trouble can wait for the next time."""
+        """Bring new versions of ConfigMaps and tokens into the running pod; trouble can wait."""
         try:
             self._volumes.refresh(every_seconds=REFRESH_SECONDS)
         except (MissingReference, ApiError, Unreachable) as error:

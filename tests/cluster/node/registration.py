@@ -1,6 +1,6 @@
 """Makes the node known and keeps it so: the Node object, its Ready condition and its Lease."""
 
-import datetime
+import datetime as dt
 import os
 import platform
 import threading
@@ -35,7 +35,7 @@ class Registration:
             try:
                 if now() >= next_status:
                     self._register()
-                    next_status = now() + datetime.timedelta(seconds=STATUS_SECONDS)
+                    next_status = now() + dt.timedelta(seconds=STATUS_SECONDS)
                 self._renew_lease()
             except (ApiError, Unreachable) as error:
                 print(f"registration: {error}", flush=True)
@@ -51,7 +51,11 @@ class Registration:
     def _register(self) -> None:
         name = self._settings.node_name
         if self._client.get(f"/api/v1/nodes/{name}") is None:
-            labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": _architecture()}
+            labels = {
+                "kubernetes.io/hostname": name,
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": _architecture(),
+            }
             node = {"metadata": {"name": name, "labels": labels}, "status": self._status()}
             self._client.create("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", **node})
         self._client.patch(f"/api/v1/nodes/{name}/status", {"status": self._status()}, STRATEGIC_PATCH)
@@ -64,7 +68,10 @@ class Registration:
             "addresses": [{"type": kind, "address": address} for kind, address in addresses.items()],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self._log_port}},
             "conditions": [self._condition("Ready", "True", "KubeletReady")]
-            + [self._condition(kind, "False", "Sufficient") for kind in ("MemoryPressure", "DiskPressure", "PIDPressure")],
+            + [
+                self._condition(kind, "False", "Sufficient")
+                for kind in ("MemoryPressure", "DiskPressure", "PIDPressure")
+            ],
             "nodeInfo": {
                 "kubeletVersion": KUBELET_VERSION,
                 "containerRuntimeVersion": "process://1",
@@ -80,8 +87,17 @@ class Registration:
         }
 
     def _condition(self, kind: str, status: str, reason: str) -> Dict:
-        times = {"lastHeartbeatTime": seconds_text(now()), "lastTransitionTime": seconds_text(self._ready_since)}
-        return {"type": kind, "status": status, "reason": reason, "message": "processes are started here", **times}
+        times = {
+            "lastHeartbeatTime": seconds_text(now()),
+            "lastTransitionTime": seconds_text(self._ready_since),
+        }
+        return {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": "processes are started here",
+            **times,
+        }
 
     def _renew_lease(self) -> None:
         name = self._settings.node_name
@@ -90,7 +106,12 @@ class Registration:
         lease = self._client.get(f"{folder}/{name}")
         if lease is None:
             metadata = {"name": name, "namespace": "kube-node-lease"}
-            lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+            lease = {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": metadata,
+                "spec": spec,
+            }
             self._client.create(folder, lease)
         else:
             self._client.put(f"{folder}/{name}", {**lease, "spec": {**lease["spec"], **spec}})

@@ -25,10 +25,17 @@ class Reporter:
         self._warned: set[str] = set()
 
     def publish(
-        self, inits: Sequence[ContainerView], mains: Sequence[ContainerView], *, phase: str, volumes_ready: bool
+        self,
+        inits: Sequence[ContainerView],
+        mains: Sequence[ContainerView],
+        *,
+        phase: str,
+        volumes_ready: bool,
     ) -> None:
         """Bring the pod's status up to date."""
-        bare = build_status(inits, mains, phase=phase, started_at=self._started_at, volumes_ready=volumes_ready)
+        bare = build_status(
+            inits, mains, phase=phase, started_at=self._started_at, volumes_ready=volumes_ready
+        )
         status = with_times(bare, self._written, now())
         if status == self._written:
             return
@@ -52,7 +59,13 @@ class Reporter:
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"name": f"{name}.{time.time_ns():x}", "namespace": namespace},
-            "involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": name, "namespace": namespace, "uid": uid},
+            "involvedObject": {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "name": name,
+                "namespace": namespace,
+                "uid": uid,
+            },
             "reason": reason,
             "message": message[:1024],
             "type": "Warning",

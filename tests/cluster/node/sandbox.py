@@ -1,8 +1,8 @@
-"""The view of the file system that one container gets: the host's, read-only, with the pod's mounts at their paths.
+"""What one container sees of the file system: the host's, read-only, and the pod's mounts.
 
-PURE but for reading directories: mounts in, arguments of bubblewrap out. A mount point must exist, and nothing may be
-created on the host. So the folders above a mount point are made anew in memory, and everything else in them is bound
-there entry by entry; the rest of the tree is bound whole.
+PURE but for reading directories: mounts in, arguments of bubblewrap out. A mount point must exist, and
+nothing may be created on the host. So the folders above a mount point are made anew in memory, and
+everything else in them is bound there entry by entry; the rest of the tree is bound whole.
 """
 
 import os
@@ -32,8 +32,10 @@ class Mount:
 
 
 def build_arguments(mounts: Sequence[Mount], *, hostname: str, working_dir: str) -> list[str]:
-    """All of bubblewrap's arguments but the command. `working_dir` must exist on the host or lie in a mount."""
-    ordered = sorted(((_resolved(mount.target), mount) for mount in mounts), key=lambda each: len(each[0].parts))
+    """All of bubblewrap's arguments but the command. `working_dir` exists on the host or in a mount."""
+    ordered = sorted(
+        ((_resolved(mount.target), mount) for mount in mounts), key=lambda each: len(each[0].parts)
+    )
     targets = [target for target, _ in ordered]
     arguments = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname[:63]]
     arguments += ["--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"]
@@ -75,14 +77,14 @@ def _folders_to_make(targets: Iterable[PurePosixPath]) -> set[PurePosixPath]:
 
 def _entries(folder: PurePosixPath) -> list[PurePosixPath]:
     try:
-        return sorted(folder / name for name in os.listdir(folder))
+        return sorted(folder / entry.name for entry in Path(folder).iterdir())
     except OSError:  # not on the host, or not ours to read: it stays empty
         return []
 
 
 def _bind(entry: PurePosixPath) -> list[str]:
-    if os.path.islink(entry):
-        return ["--symlink", os.readlink(entry), str(entry)]
+    if Path(entry).is_symlink():
+        return ["--symlink", str(Path(entry).readlink()), str(entry)]
     return ["--ro-bind-try", str(entry), str(entry)]
 
 

@@ -59,7 +59,9 @@ class Slot:
             image=self.spec.get("image", ""),
             state=self.state,
             last_state=self.last_state,
-            container_id=self.run.container_id if self.run else self.state.get("terminated", {}).get("containerID", ""),
+            container_id=self.run.container_id
+            if self.run
+            else self.state.get("terminated", {}).get("containerID", ""),
             restarts=max(self.starts - 1, 0),
             restarts_again=not self.is_finished,
         )
@@ -84,7 +86,9 @@ class Slot:
         succeeded = run.exit_code == 0
         if self.restart_policy == "Always" or (self.restart_policy == "OnFailure" and not succeeded):
             self.last_state = terminated
-            self.wait("CrashLoopBackOff", f"starts again after {self.back_off_seconds:.0f} s", self.back_off_seconds)
+            self.wait(
+                "CrashLoopBackOff", f"starts again after {self.back_off_seconds:.0f} s", self.back_off_seconds
+            )
             self.back_off_seconds = min(self.back_off_seconds * 2, LONGEST_BACK_OFF_SECONDS)
         else:
             self.state = terminated

@@ -3,7 +3,7 @@
 PURE: the states of the containers in, the status out. The conditions keep the time of their last change.
 """
 
-import datetime
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -60,7 +60,7 @@ def build_status(
     containers: Sequence[ContainerView],
     *,
     phase: str,
-    started_at: datetime.datetime,
+    started_at: dt.datetime,
     volumes_ready: bool,
 ) -> Dict:
     """All but the conditions' times, which `with_times` adds."""
@@ -68,7 +68,11 @@ def build_status(
     ready = all(each.is_running for each in containers)
     completed = "PodCompleted" if phase == "Succeeded" else "PodFailed" if phase == "Failed" else ""
     unready = [each.name for each in containers if not each.is_running]
-    why = {"reason": completed} if completed else {"reason": "ContainersNotReady", "message": _not_ready(unready)}
+    why = (
+        {"reason": completed}
+        if completed
+        else {"reason": "ContainersNotReady", "message": _not_ready(unready)}
+    )
     incomplete = [each.name for each in inits if not each.has_succeeded]
     uninitialized = {
         "reason": "ContainersNotInitialized",
@@ -87,12 +91,16 @@ def build_status(
         "hostIPs": [{"ip": HOST}],
         "startTime": seconds_text(started_at),
         **({"podIP": HOST, "podIPs": [{"ip": HOST}]} if volumes_ready else {}),
-        **({"initContainerStatuses": [_container(each, ready=each.has_succeeded) for each in inits]} if inits else {}),
+        **(
+            {"initContainerStatuses": [_container(each, ready=each.has_succeeded) for each in inits]}
+            if inits
+            else {}
+        ),
         "containerStatuses": [_container(each, ready=each.is_running) for each in containers],
     }
 
 
-def with_times(status: Dict, previous: Dict, moment: datetime.datetime) -> Dict:
+def with_times(status: Dict, previous: Dict, moment: dt.datetime) -> Dict:
     """The status with a transition time on each condition: the old one unless the condition changed."""
     old = {each["type"]: each for each in previous.get("conditions", ())}
     conditions = []

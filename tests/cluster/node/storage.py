@@ -1,7 +1,8 @@
-"""Binds claims to folders of this machine: the default StorageClass `local`, and what a provisioner does for it.
+"""Binds claims to folders of this machine, as the provisioner of the default StorageClass `local`.
 
-A volume is the folder `<volumes>/<namespace>/<claim>`; it is removed with its claim. Claims of any class are served,
-so that examples work as they are written, except of a class whose name says that it does not exist.
+A volume is the folder `<volumes>/<namespace>/<claim>`; it is removed with its claim. Claims of any class
+are served, so that examples work as they are written, except of a class whose name says that it does not
+exist.
 """
 
 import shutil
@@ -37,7 +38,10 @@ class Provisioner:
         body = {
             "apiVersion": "storage.k8s.io/v1",
             "kind": "StorageClass",
-            "metadata": {"name": CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "metadata": {
+                "name": CLASS,
+                "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+            },
             "provisioner": PROVISIONER,
             "reclaimPolicy": "Delete",
             "volumeBindingMode": "Immediate",

@@ -1,7 +1,8 @@
 """Fills the volumes of a pod on this machine and finds what each container mounts of them.
 
-`fill` may be called again while the pod runs: changed ConfigMaps and Secrets are written anew, tokens are renewed
-when most of their time is over. What is missing raises MissingReference; the pod waits and tries again.
+`fill` may be called again while the pod runs: changed ConfigMaps and Secrets are written anew, tokens are
+renewed when most of their time is over. What is missing raises MissingReference; the pod waits and tries
+again.
 """
 
 import time
@@ -32,7 +33,9 @@ class Volumes:
         self._pod = pod
         self.folder = folder
         self.objects = objects
-        self._declared: dict[str, Dict] = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
+        self._declared: dict[str, Dict] = {
+            volume["name"]: volume for volume in pod["spec"].get("volumes", ())
+        }
         self._tokens: dict[tuple[str, str], tuple[float, bytes]] = {}
         self._filled_at = 0.0
         self.paths: dict[str, Path] = {}
@@ -68,7 +71,7 @@ class Volumes:
         path = source / sub
         if not path.exists():
             path.mkdir(parents=True)
-        # A file behind `..data` goes away with the next version, as with a kubelet a subPath is never updated.
+        # As with a kubelet, a subPath keeps the version it was mounted with.
         return path.resolve()
 
     def _fill(self, name: str, volume: Dict) -> Path:
@@ -95,7 +98,9 @@ class Volumes:
     def _files(self, name: str, volume: Dict) -> dict[str, File]:
         for kind in ("configMap", "secret", "downwardAPI"):
             if kind in volume:
-                return dict(self._source_files(name, kind, volume[kind], volume[kind].get("defaultMode", MODE)))
+                return dict(
+                    self._source_files(name, kind, volume[kind], volume[kind].get("defaultMode", MODE))
+                )
         if "projected" not in volume:
             kinds = ", ".join(kind for kind in volume if kind != "name")
             raise MissingReference(f"volume {name}: this node cannot provide {kinds}")
@@ -131,7 +136,9 @@ class Volumes:
             if item["key"] in entries:
                 yield item["path"], File(entries[item["key"]], item.get("mode", mode))
             elif not source.get("optional"):
-                raise MissingReference(f"references non-existent config key: {item['key']} in {kind.lower()} {name}")
+                raise MissingReference(
+                    f"references non-existent config key: {item['key']} in {kind.lower()} {name}"
+                )
 
     def _downward(self, item: Dict) -> str:
         if "fieldRef" in item:
