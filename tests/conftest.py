@@ -1,4 +1,4 @@
-"""For all tests: golden files.
+"""For all tests: golden files, and the local cluster.
 
 A golden file holds what a pure function gave when a person last read it. `pytest --update-golden` writes the
 files anew; `git diff` then shows what to review.
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.cluster.pytest_plugin"]
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -1,12 +1,14 @@
 """Specs for tests: one that is right, and copies with a part changed."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from finetune_api import API_VERSION, KIND, FinetuneSpec
 
+ROOT = Path(__file__).parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ABSENT: Any = object()
 """As a value: the part is left out."""
