@@ -1,24 +1,51 @@
 """What to do about one finetune: the status it should have, and what to create or delete.
 
-`reconcile` observes, asks here, and acts. Nothing in here reads a cluster or a clock.
+`reconcile` observes, asks here, and acts. The rules below are tried in order and the first hit decides, so
+their order is the policy. Nothing in here reads a cluster or a clock.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
+from finetune_api.status import FinetuneStatus
+from finetune_operator import pod_rules, run_rules
+from finetune_operator.errors import Stalled, Waiting
+from finetune_operator.objects import parse_time
 from finetune_operator.observed import LiveProgress, Object, Observed
+from finetune_operator.runs import NAME_TAKEN, awaits_previous_job, children_name, is_settled, run_number
+from finetune_operator.settings import Settings
+from finetune_operator.situation import Situation
+from finetune_operator.statuses import on_its_way, refused
+from finetune_operator.steps import Deletion, Step
 
-__all__ = ["Deletion", "LiveProgress", "Observed", "Plan"]
+__all__ = [
+    "Deletion", "LiveProgress", "Observed", "Plan", "awaits_previous_job", "children_name", "is_settled",
+    "plan", "plan_after_refusal", "run_number",
+]  # fmt: skip
 
+NAME_POLL_SECONDS = 60.0
+"""Between looks whether a taken name is free: nothing tells us when a stranger's object goes."""
 
-@dataclass(frozen=True)
-class Deletion:
-    """An object to delete in the foreground, only if it still has this uid."""
-
-    kind: Literal["Job", "ConfigMap"]
-    namespace: str
-    name: str
-    uid: str
+_RULES: tuple[Callable[[Situation], Step | None], ...] = (
+    run_rules.leave_what_is_being_deleted,
+    run_rules.leave_what_is_settled,
+    run_rules.refuse_an_invalid_spec,
+    # Which run there should be comes before any look at its objects: those of an older one do not matter.
+    run_rules.begin_a_run_for_a_changed_spec,
+    run_rules.look_again_at_a_run_that_is_over,
+    # From here on the run is to go on. What is not ours is neither used nor deleted.
+    run_rules.refuse_names_that_are_taken,
+    run_rules.wait_for_the_previous_job,
+    run_rules.replace_an_outdated_job,
+    # Before the look for deletions: what a finished Job found counts, also while somebody deletes it.
+    pod_rules.conclude_a_finished_job,
+    run_rules.wait_for_what_is_being_deleted,
+    run_rules.replace_an_outdated_config,
+    run_rules.make_the_job,
+    pod_rules.follow_the_job,
+)
 
 
 @dataclass(frozen=True)
@@ -30,3 +57,83 @@ class Plan:
     create: tuple[Object, ...] = ()
     delete: tuple[Deletion, ...] = ()
     requeue_after_seconds: float | None = None
+
+
+def plan(observed: Observed, settings: Settings) -> Plan:
+    """Total: whatever was observed, there is a Plan."""
+    situation = Situation(observed, settings)
+    return _planned(situation, lambda: _first_hit(situation))
+
+
+def plan_after_refusal(observed: Observed, settings: Settings, error: Stalled | Waiting) -> Plan:
+    """The status to write when the cluster refused what the plan wanted to create."""
+
+    def raise_it() -> Step:
+        raise error
+
+    return _planned(Situation(observed, settings), raise_it)
+
+
+def _first_hit(situation: Situation) -> Step:
+    return next(step for rule in _RULES if (step := rule(situation)) is not None)
+
+
+def _planned(situation: Situation, decide: Callable[[], Step]) -> Plan:
+    try:
+        step = decide()
+    except Stalled as error:
+        step = _stall(situation, error)
+    except Waiting as error:
+        step = _wait(situation, error)
+    return _quiet(situation, step)
+
+
+def _stall(situation: Situation, error: Stalled) -> Step:
+    again = NAME_POLL_SECONDS if error.reason == NAME_TAKEN else None
+    return Step(refused(situation, error.reason, error.message), requeue_after_seconds=again)
+
+
+def _wait(situation: Situation, error: Waiting) -> Step:
+    """Reconciling, but not for ever: a run that has no Job yet waits no longer than limits.pendingSeconds."""
+    limit, since = situation.spec.limits.pending_seconds, _waits_since(situation)
+    if since is not None and (situation.now - since).total_seconds() >= limit:
+        message = f"{error.message} It did not change within {limit} s (spec.limits.pendingSeconds)."
+        return _stall(situation, Stalled(error.reason, message))
+    status = on_its_way(
+        situation, phase="Pending", reason=error.reason, message=error.message, run=situation.status.run
+    )
+    return Step(status, requeue_after_seconds=error.retry_after_seconds)
+
+
+def _waits_since(situation: Situation) -> datetime | None:
+    before = situation.reconciling
+    began = situation.run.start_time is not None
+    return None if before is None or began else parse_time(before.last_transition_time)
+
+
+def _quiet(situation: Situation, step: Step) -> Plan:
+    """The plan without a write that says nothing new, or that can wait for the next one."""
+    stored, status = situation.observed.finetune.get("status") or {}, step.status.to_dict()
+    requeue = step.requeue_after_seconds
+    if step.status == situation.status:
+        status = stored
+    elif (rest := _rest_of_interval(situation, step)) > 0:
+        status, requeue = stored, min(rest, requeue or rest)
+    return Plan(status, step.create, step.delete, requeue)
+
+
+def _rest_of_interval(situation: Situation, step: Step) -> float:
+    """Seconds that a change of progress alone has to wait; 0 for everything else."""
+    written = situation.written_at
+    if written is None or _essence(step.status) != _essence(situation.status):
+        return 0.0
+    interval = situation.settings.progress_interval_seconds
+    return interval - (situation.now - written).total_seconds()
+
+
+def _essence(status: FinetuneStatus) -> tuple[object, ...]:
+    """What a machine may act on: everything but phase, progress, count of attempts and messages."""
+    said = [(c.type, c.status, c.reason, c.observed_generation) for c in status.conditions]
+    run = status.run.model_copy(update={"attempt": 0}) if status.run else None
+    rest = status.model_copy(update={"phase": None, "progress": None, "run": run, "conditions": []})
+    return said, rest

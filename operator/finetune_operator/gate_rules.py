@@ -1,0 +1,57 @@
+"""Which gates decide: those of the present spec, also when they changed while the run went on or after it."""
+
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from finetune_api.evaluation import Gate
+from finetune_api.report import Report
+from finetune_api.run_file import RUN_FILE, RunFile
+from finetune_api.status import Run
+from finetune_operator.outcome import conclude, decided_again
+from finetune_operator.situation import Situation
+from finetune_operator.steps import Step, begin_next
+
+GATES_CHANGED = "GatesChanged"
+
+
+def judge_fresh(situation: Situation, report: Report, run: Run) -> Step:
+    """The end of a run that has just left this Report."""
+    gates = _gates_of_the_run(situation)
+    changed = gates is not None and gates != situation.spec.evaluation.gates
+    if report.outcome == "Failed" or not changed:
+        return Step(conclude(situation, report, run))
+    return _judge(situation, report, decided_again(report, situation.spec), run)
+
+
+def judge_stored(situation: Situation, report: Report) -> Step:
+    """The end of a run that was over when the spec changed, from the numbers in its status."""
+    again = decided_again(report, situation.spec)
+    if again is None and _gates_of_the_run(situation) == situation.spec.evaluation.gates:
+        again = report
+    return _judge(situation, report, again, situation.run)
+
+
+def _judge(situation: Situation, report: Report, again: Report | None, run: Run) -> Step:
+    """again: the Report under the present gates; None when they read numbers that the run did not leave."""
+    if again is None:
+        message = (
+            f"The gates have changed and read numbers that run {run.number} did not store: it runs again."
+        )
+    elif (report.outcome, again.outcome) == ("GateFailed", "Succeeded") and situation.spec.output is not None:
+        message = f"Run {run.number} passes the changed gates, but its model was not kept: it runs again."
+    else:
+        return Step(conclude(situation, again, run))
+    step = begin_next(situation, run, GATES_CHANGED, message)
+    numbers = conclude(situation, report, run)
+    kept = {part: getattr(numbers, part) for part in ("evaluation", "lineage", "artifact")}
+    return replace(step, status=step.status.model_copy(update=kept))
+
+
+def _gates_of_the_run(situation: Situation) -> list[Gate] | None:
+    """The gates that the run was started with; None when its ConfigMap is gone or unreadable."""
+    text = ((situation.observed.config or {}).get("data") or {}).get(RUN_FILE) or ""
+    try:
+        return RunFile.model_validate_json(text).spec.evaluation.gates
+    except ValidationError:
+        return None

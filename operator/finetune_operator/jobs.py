@@ -1,0 +1,34 @@
+"""What the state of a run's Job means: whether it is over, and how many pods it has started."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from finetune_api import names
+from finetune_operator.objects import parse_time, true_condition
+from finetune_operator.observed import Object
+
+
+def end_of(job: Object) -> dict[str, Any] | None:
+    """The condition that ended the Job, Complete or Failed; None while it goes on."""
+    return true_condition(job, "Complete") or true_condition(job, "Failed")
+
+
+def ended_at(job: Object) -> datetime | None:
+    return parse_time((end_of(job) or {}).get("lastTransitionTime"))
+
+
+def is_complete(job: Object) -> bool:
+    return true_condition(job, "Complete") is not None
+
+
+def attempts(job: Object, pods: Sequence[Object]) -> int:
+    """Pods started so far, as far as the Job and what is left of its pods can tell."""
+    status = job.get("status") or {}
+    counted = sum(status.get(key) or 0 for key in ("active", "failed", "succeeded"))
+    return max(counted, len(pods))
+
+
+def spec_hash_of(job: Object) -> str | None:
+    """The specHash that the Job was made for."""
+    return (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_SPEC_HASH)

@@ -1,0 +1,48 @@
+"""Reading Kubernetes objects: the few questions that are asked of every kind."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from finetune_operator.observed import Object
+
+
+def name_of(thing: Object) -> str:
+    return str(thing["metadata"]["name"])
+
+
+def uid_of(thing: Object) -> str:
+    return str(thing["metadata"]["uid"])
+
+
+def is_being_deleted(thing: Object) -> bool:
+    return thing["metadata"].get("deletionTimestamp") is not None
+
+
+def is_controlled_by(thing: Object, uid: str) -> bool:
+    """Whether the object of that uid is the controller of this one."""
+    owners = thing["metadata"].get("ownerReferences") or []
+    return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
+
+
+def true_condition(thing: Object, type_: str) -> dict[str, Any] | None:
+    """The condition of this type, if it is there and True."""
+    conditions = (thing.get("status") or {}).get("conditions") or []
+    return next((c for c in conditions if c.get("type") == type_ and c.get("status") == "True"), None)
+
+
+def created_at(thing: Object) -> datetime | None:
+    return parse_time(thing["metadata"].get("creationTimestamp"))
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An RFC 3339 time, in UTC; None for what is none."""
+    try:
+        time = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def format_time(time: datetime) -> str:
+    """RFC 3339 in whole seconds, as the API server writes it."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

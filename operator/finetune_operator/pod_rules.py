@@ -1,0 +1,179 @@
+"""What becomes of the present run: the rules of `plan` once its Job is there."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from finetune_api.report import Report
+from finetune_api.status import Failure, Run
+from finetune_operator.failures import (
+    MAX_HINT,
+    MAX_MESSAGE,
+    failure_of_pod,
+    failure_without_report,
+    was_killed,
+)
+from finetune_operator.gate_rules import judge_fresh
+from finetune_operator.jobs import attempts, end_of, ended_at
+from finetune_operator.objects import created_at, format_time
+from finetune_operator.observed import LiveProgress, Object
+from finetune_operator.pods import (
+    end_time,
+    is_running,
+    newest_finished,
+    problem_of,
+    report_in,
+    started_at,
+    unfinished_pod,
+)
+from finetune_operator.run_rules import JOB_RECREATED, STARTING, config_map, starting_message
+from finetune_operator.situation import Situation
+from finetune_operator.statuses import ended, failed, on_its_way
+from finetune_operator.steps import Step, deletions
+from finetune_operator.texts import clip, sentence
+
+EVENT_POLL_SECONDS = 15.0
+"""Between looks at a pod that does not start: Events about it do not wake anybody."""
+
+RESYNC_SECONDS = 300.0
+"""Between looks at a run that goes well, should an event get lost."""
+
+RUNNING = "Running"
+RETRYING = "Retrying"
+
+
+def conclude_a_finished_job(situation: Situation) -> Step | None:
+    """The Report decides, not the exit code; only without one the Job and its pods are asked."""
+    job = situation.observed.job
+    if job is None or end_of(job) is None:
+        return None
+    run = ended(_run(situation, job), ended_at(job) or situation.now)
+    report = _final_report(situation)
+    if report is not None:
+        return judge_fresh(situation, report, run)
+    return Step(failed(situation, failure_without_report(job, situation.observed.pods), run))
+
+
+def follow_the_job(situation: Situation) -> Step | None:
+    """The Job goes on: its pod does not start, or runs, or comes up. One of the three holds."""
+    job = situation.observed.job
+    if job is None:
+        return None
+    step = (
+        _show_why_no_pod_starts(situation, job)
+        or _follow_a_running_pod(situation, job)
+        or _await_a_pod(situation, job)
+    )
+    if situation.observed.config is not None or step.delete:
+        return step
+    # Somebody deleted it. A pod that has not begun yet, and the next attempt, need it.
+    return replace(step, create=(config_map(situation),))
+
+
+def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
+    """Something is missing that may come a minute later; after limits.pendingSeconds the run is given up."""
+    observed = situation.observed
+    pod = unfinished_pod(observed.pods)
+    if pod is not None and is_running(pod):
+        return None
+    problem = problem_of(job, pod, observed.events)
+    if problem is None:
+        return None
+    limit = situation.spec.limits.pending_seconds
+    left = (_waits_since(situation, job) + timedelta(seconds=limit) - situation.now).total_seconds()
+    if left > 0:
+        message = f"{problem.text} Given up after {limit} s without a start (spec.limits.pendingSeconds)."
+        status = on_its_way(
+            situation, phase="Pending", reason=problem.reason, message=message, run=_run(situation, job)
+        )
+        return Step(status, requeue_after_seconds=min(left, EVENT_POLL_SECONDS))
+    gave_up = f"It did not start within {limit} s (spec.limits.pendingSeconds), so its Job was deleted."
+    failure = Failure(
+        reason=problem.reason,
+        message=clip(f"{sentence(problem.message)} {gave_up}", MAX_MESSAGE),
+        hint=clip(f"{problem.hint} Then any change of the spec starts the next run.", MAX_HINT),
+        retryable=True,
+    )
+    run = ended(_run(situation, job), situation.now)
+    return Step(failed(situation, failure, run), delete=deletions(situation, "Job", job))
+
+
+def _follow_a_running_pod(situation: Situation, job: Object) -> Step | None:
+    """The trainer's own reports say what it does."""
+    pod = unfinished_pod(situation.observed.pods)
+    if pod is None or not is_running(pod):
+        return None
+    before, run = situation.status, _run(situation, job)
+    live = _live_of(situation.observed.live, pod)
+    goes_on = _says(situation, RUNNING) and before.run is not None and before.run.attempt == run.attempt
+    stored_phase, stored = (before.phase, before.progress) if goes_on else (None, None)
+    phase = (live.phase if live else stored_phase) or "Starting"
+    progress = (live.progress if live else None) or stored
+    if phase == stored_phase and progress and stored and progress.percent == stored.percent:
+        progress = stored  # only a whole percent is worth a write
+    message = f"The trainer of run {run.number} is at work."
+    status = on_its_way(situation, phase=phase, reason=RUNNING, message=message, run=run, progress=progress)
+    return Step(status, requeue_after_seconds=RESYNC_SECONDS)
+
+
+def _await_a_pod(situation: Situation, job: Object) -> Step:
+    """Nothing speaks against it: the first pod comes up, or the next one after a failed attempt."""
+    run = _run(situation, job)
+    reason, message = _starting_words(situation, run)
+    status = on_its_way(situation, phase="Starting", reason=reason, message=message, run=run)
+    grace = situation.settings.pod_start_grace_seconds
+    waited = (situation.now - _waits_since(situation, job)).total_seconds()
+    return Step(status, requeue_after_seconds=grace if waited < grace else EVENT_POLL_SECONDS)
+
+
+def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
+    before = situation.reconciling
+    last = newest_finished(situation.observed.pods)
+    if last is not None:
+        report = report_in(last, uid=situation.uid, run=run.number)
+        failure = (report.failure if report else None) or failure_of_pod(last)
+        most = situation.spec.limits.retries + 1
+        text = f"An attempt ended with {failure.reason}: {sentence(failure.message)}"
+        return RETRYING, f"{text} Another one comes, of at most {most}."
+    if before is not None and before.reason == JOB_RECREATED:
+        return before.reason, before.message
+    return STARTING, starting_message(run.job)
+
+
+def _run(situation: Situation, job: Object) -> Run:
+    """The present run with what its Job tells: when it began and how many pods it had."""
+    run = situation.run
+    began = format_time(created_at(job) or situation.now)
+    counted = attempts(job, situation.observed.pods)
+    return run.model_copy(
+        update={"start_time": run.start_time or began, "attempt": max(run.attempt, counted)}
+    )
+
+
+def _says(situation: Situation, reason: str) -> bool:
+    return situation.reconciling is not None and situation.reconciling.reason == reason
+
+
+def _waits_since(situation: Situation, job: Object) -> datetime:
+    """Since when a pod is awaited: the pod's own age, else the end of the one before, else the Job's age."""
+    pods = situation.observed.pods
+    pod, last = unfinished_pod(pods), newest_finished(pods)
+    since = created_at(pod) if pod is not None else end_time(last) if last is not None else None
+    return since or created_at(job) or situation.now
+
+
+def _live_of(live: LiveProgress | None, pod: Object) -> LiveProgress | None:
+    """What was received from this pod; what an earlier attempt said is of the past."""
+    started = started_at(pod)
+    return live if live is not None and (started is None or live.received_at >= started) else None
+
+
+def _final_report(situation: Situation) -> Report | None:
+    """The termination message of the last pod, else what was posted; a killed pod has posted no failure."""
+    observed, number = situation.observed, situation.run.number
+    pod = newest_finished(observed.pods)
+    left = report_in(pod, uid=situation.uid, run=number) if pod is not None else None
+    posted = observed.report
+    if left is not None or posted is None or (posted.uid, posted.run) != (situation.uid, number):
+        return left
+    is_older = posted.outcome == "Failed" and pod is not None and was_killed(pod)
+    return None if is_older else posted

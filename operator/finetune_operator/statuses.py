@@ -1,0 +1,124 @@
+"""Whole statuses, each from the stored one: on its way, failed, refused, and the next run begun."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from finetune_api.status import Condition, Failure, FinetuneStatus, Phase, Progress, Run
+from finetune_operator import conditions
+from finetune_operator.conditions import Verdict, find, set_condition
+from finetune_operator.objects import format_time
+from finetune_operator.runs import children_name
+from finetune_operator.situation import Situation
+from finetune_operator.texts import sentence
+
+NOT_DECIDED = "NotDecided"
+
+
+def on_its_way(
+    situation: Situation,
+    *,
+    phase: Phase,
+    reason: str,
+    message: str,
+    run: Run | None = None,
+    progress: Progress | None = None,
+) -> FinetuneStatus:
+    """The run goes on, or waits for something. What was measured and published before stays."""
+    number = (run or situation.run).number
+    published = f"Run {number} has published nothing yet.{_still_published(situation)}"
+    verdicts = (
+        Verdict("GatePassed", "Unknown", NOT_DECIDED, f"Run {number} has not been judged yet."),
+        Verdict("Published", "Unknown", NOT_DECIDED, published),
+    )
+    found = conditions.progressing(situation.status.conditions, reason, message, situation.stamp)
+    return situation.status.model_copy(
+        update={
+            "observed_generation": situation.generation,
+            "phase": phase,
+            "run": run or situation.status.run,
+            "progress": progress,
+            "failure": None,
+            "conditions": with_verdicts(found, verdicts, situation),
+        }
+    )
+
+
+def failed(situation: Situation, failure: Failure, run: Run) -> FinetuneStatus:
+    """The run is over without a result: nothing happens until somebody changes something."""
+    text = f"{sentence(failure.message)} {failure.hint}".strip()
+    published = f"Run {run.number} published nothing.{_still_published(situation)}"
+    verdicts = (
+        Verdict(
+            "GatePassed", "Unknown", NOT_DECIDED, f"Run {run.number} failed before its gates were decided."
+        ),
+        Verdict("Published", "False", failure.reason, published),
+    )
+    found = conditions.stalled(situation.status.conditions, failure.reason, text, situation.stamp)
+    return situation.status.model_copy(
+        update={
+            "observed_generation": situation.generation,
+            "phase": "Failed",
+            "run": run,
+            "failure": failure,
+            "conditions": with_verdicts(found, verdicts, situation),
+        }
+    )
+
+
+def refused(situation: Situation, reason: str, message: str) -> FinetuneStatus:
+    """Nothing can be started as things are. What became of the run before stays, `failure` included."""
+    stored = situation.status.conditions
+    verdicts = (
+        _as_it_was(stored, Verdict("GatePassed", "Unknown", NOT_DECIDED, "Nothing has been judged yet.")),
+        _as_it_was(stored, Verdict("Published", "Unknown", NOT_DECIDED, "Nothing has been published yet.")),
+    )
+    found = conditions.stalled(stored, reason, message, situation.stamp)
+    return situation.status.model_copy(
+        update={
+            "observed_generation": situation.generation,
+            "phase": "Failed",
+            "conditions": with_verdicts(found, verdicts, situation),
+        }
+    )
+
+
+def next_run(situation: Situation, run: Run, reason: str, message: str) -> FinetuneStatus:
+    """The run to follow this one, decided but without a Job yet: that of the present one must go first.
+
+    A run that never had a Job hands its number on, so that the one before it is still waited for.
+    """
+    number = run.number + (1 if run.start_time else 0)
+    job = children_name(situation.observed.finetune, number)
+    following = Run(number=number, spec_hash=situation.spec_hash, job=job)
+    return on_its_way(situation, phase="Pending", reason=reason, message=message, run=following)
+
+
+def ended(run: Run, at: datetime, attempt: int = 0) -> Run:
+    """The run, over; one that was over before keeps its time."""
+    return run.model_copy(
+        update={
+            "start_time": run.start_time or format_time(at),
+            "completion_time": run.completion_time or format_time(at),
+            "attempt": max(run.attempt, attempt),
+        }
+    )
+
+
+def with_verdicts(
+    found: Sequence[Condition], verdicts: Sequence[Verdict], situation: Situation
+) -> list[Condition]:
+    """The conditions with these set."""
+    result = list(found)
+    for verdict in verdicts:
+        result = set_condition(result, verdict, situation.stamp)
+    return result
+
+
+def _as_it_was(stored: Sequence[Condition], otherwise: Verdict) -> Verdict:
+    before = find(stored, otherwise.type)
+    return Verdict(otherwise.type, before.status, before.reason, before.message) if before else otherwise
+
+
+def _still_published(situation: Situation) -> str:
+    artifact = situation.status.artifact
+    return f" The model of run {artifact.run} stays published at {artifact.uri}." if artifact else ""

@@ -1,0 +1,52 @@
+"""What one rule of `plan` answers with."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from finetune_api.status import FinetuneStatus, Run
+from finetune_operator.objects import is_being_deleted, is_controlled_by, name_of, uid_of
+from finetune_operator.observed import Object
+from finetune_operator.situation import Situation
+from finetune_operator.statuses import next_run
+
+Kind = Literal["Job", "ConfigMap"]
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """An object to delete in the foreground, only if it still has this uid."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """The status to have and what to do; `plan` leaves out what would change nothing."""
+
+    status: FinetuneStatus
+    create: tuple[Object, ...] = ()
+    delete: tuple[Deletion, ...] = ()
+    requeue_after_seconds: float | None = None
+
+
+def deletions(situation: Situation, kind: Kind, thing: Object | None) -> tuple[Deletion, ...]:
+    """What it takes to be rid of it: nothing when it is gone or going. What is not ours is never touched."""
+    if thing is None or is_being_deleted(thing) or not is_controlled_by(thing, situation.uid):
+        return ()
+    return (Deletion(kind, situation.namespace, name_of(thing), uid_of(thing)),)
+
+
+def begin_next(situation: Situation, run: Run, reason: str, message: str) -> Step:
+    """Be rid of what this run left and decide the next one; its Job comes with the next look."""
+    observed = situation.observed
+    return Step(
+        next_run(situation, run, reason, message),
+        delete=(
+            *deletions(situation, "Job", observed.job),
+            *deletions(situation, "ConfigMap", observed.config),
+        ),
+        requeue_after_seconds=0.0,
+    )
