@@ -62,9 +62,10 @@ class Conflict(Exception):
 class Kube:
     """The API server, for the few calls that the operator makes. Safe to share among threads."""
 
-    def __init__(self, client: ApiClient, *, count: Count) -> None:
+    def __init__(self, client: ApiClient, *, count: Count, read_seconds: float) -> None:
         self._client = client
         self._count = count
+        self._timeout = (CONNECT_SECONDS, read_seconds)
 
     def get(self, kind: str, namespace: str, name: str) -> JsonObject | None:
         """The object, or None."""
@@ -139,13 +140,14 @@ class Kube:
     ) -> JsonObject | None:
         headers = {**self._client.default_headers, "Accept": "application/json", "Content-Type": content_type}
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        url = f"{self._client.configuration.host}{path}{_query(query or {})}"
+        manager = {} if method in {"GET", "DELETE"} else {"fieldManager": names.MANAGED_BY}
+        url = f"{self._client.configuration.host}{path}{_query({**(query or {}), **manager})}"
         payload = None if body is None else json.dumps(body)
         try:
             # The client writes dicts as JSON only under plain JSON types: a string goes through as it is.
             response = self._client.call_api(
                 method, url, headers, body if content_type == "application/json" else payload,
-                _request_timeout=(CONNECT_SECONDS, READ_SECONDS),
+                _request_timeout=self._timeout,
             )  # fmt: skip
             content = response.response.data
         except (HTTPError, ApiException, OSError) as error:
@@ -176,10 +178,11 @@ class _Refused(ApiFailure):
         raise Waiting("AdmissionDenied", text, REFUSAL_RETRY_SECONDS) from self
 
 
-def connect(*, connections: int, count: Count) -> Kube:
+def connect(*, connections: int, count: Count, read_seconds: float = READ_SECONDS) -> Kube:
     """Kube with the credentials of KUBECONFIG if that is set, else of the pod.
 
     connections: kept open at most, so at least as many as there are threads that call.
+    read_seconds: how long an answer may take.
     """
     configuration = Configuration()
     configuration.connection_pool_maxsize = connections
@@ -190,7 +193,7 @@ def connect(*, connections: int, count: Count) -> Kube:
         load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     client = ApiClient(configuration)
     client.user_agent = names.MANAGED_BY
-    return Kube(client, count=count)
+    return Kube(client, count=count, read_seconds=read_seconds)
 
 
 def _path(kind: str, namespace: str, name: str = "") -> str:

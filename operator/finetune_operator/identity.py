@@ -1,0 +1,134 @@
+"""Who sends a report: from a pod's token to the run it belongs to.
+
+TokenReview says which pod holds the token; the pod's owner must be a Job and the Job's owner a finetune, each
+by uid. So a pod can speak for its own run alone, whatever else runs in its namespace.
+"""
+
+import base64
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from finetune_api import names
+from finetune_operator.kube import Kube
+from finetune_operator.memory import Key
+
+POD_NAME = "authentication.kubernetes.io/pod-name"
+POD_UID = "authentication.kubernetes.io/pod-uid"
+SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
+
+MAX_CACHED = 4096
+# A token outlives its pod by at most this in the cache; the API server would refuse it at once.
+MAX_CACHED_SECONDS = 300.0
+MAX_TOKEN_LENGTH = 8192
+
+
+class NotAllowed(Exception):
+    """The token does not belong to a pod of a finetune's run. The message never repeats the token."""
+
+
+@dataclass(frozen=True)
+class Sender:
+    """The run whose pod holds the token."""
+
+    key: Key
+    uid: str
+    """Of the finetune."""
+    run: int
+    pod_uid: str
+
+
+class Senders:
+    """Identifies senders, and remembers them by the token's hash until it expires. Safe among threads."""
+
+    def __init__(self, kube: Kube, audience: str, *, now: Callable[[], float] = time.time) -> None:
+        self._kube = kube
+        self._audience = audience
+        self._now = now
+        self._lock = Lock()
+        self._cached: OrderedDict[bytes, tuple[Sender, float]] = OrderedDict()
+
+    def identify(self, token: str) -> Sender:
+        """Raises NotAllowed; errors of the API server rise."""
+        expiry = self._expiry(token)
+        digest = hashlib.sha256(token.encode()).digest()
+        with self._lock:
+            sender, until = self._cached.get(digest, (None, 0.0))
+        if sender is not None and self._now() < until:
+            return sender
+        sender = find_sender(self._kube, token, self._audience)
+        with self._lock:
+            self._cached[digest] = (sender, min(expiry, self._now() + MAX_CACHED_SECONDS))
+            while len(self._cached) > MAX_CACHED:
+                self._cached.popitem(last=False)
+        return sender
+
+    def _expiry(self, token: str) -> float:
+        """When the token says that it ends.
+
+        Nothing is trusted by this: it spares the API server what cannot be a token for us.
+        """
+        claims = _claims(token)
+        expiry = float(claims["exp"])
+        if self._audience not in claims["aud"]:
+            raise NotAllowed(f"the token is not for the audience {self._audience}")
+        if expiry <= self._now():
+            raise NotAllowed("the token has expired; read it anew from its file for every report")
+        return expiry
+
+
+def find_sender(kube: Kube, token: str, audience: str) -> Sender:
+    """The run whose pod holds the token, as the API server sees it now."""
+    review = kube.review_token(token, audience)
+    if not review.get("authenticated") or audience not in review.get("audiences", []):
+        raise NotAllowed("the API server does not accept the token")
+    namespace, pod_name, pod_uid = _pod_of(review.get("user", {}))
+    pod = _same(kube.get("Pod", namespace, pod_name), pod_uid, f"pod {namespace}/{pod_name}")
+    job_name, job_uid = _owner(pod, "Job")
+    job = _same(kube.get("Job", namespace, job_name), job_uid, f"Job {namespace}/{job_name}")
+    finetune_name, finetune_uid = _owner(job, names.KIND)
+    run = (job["metadata"].get("labels") or {}).get(names.LABEL_RUN, "")
+    if not run.isdecimal():
+        raise NotAllowed(f"Job {namespace}/{job_name} has no run number in its label {names.LABEL_RUN}")
+    return Sender(Key(namespace, finetune_name), finetune_uid, int(run), pod_uid)
+
+
+def _claims(token: str) -> dict[str, Any]:
+    try:
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise ValueError("too long")  # noqa: TRY301 - one way out for everything that is no token
+        part = token.split(".")[1]
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        float(claims["exp"])
+        list(claims["aud"])
+    except (LookupError, ValueError, TypeError) as error:
+        raise NotAllowed("the bearer token is not a service-account token") from error
+    return claims
+
+
+def _pod_of(user: dict[str, Any]) -> tuple[str, str, str]:
+    """Namespace, name and uid of the pod that the token is bound to."""
+    username = str(user.get("username", ""))
+    extra = user.get("extra") or {}
+    if not username.startswith(SERVICE_ACCOUNT_PREFIX) or POD_NAME not in extra or POD_UID not in extra:
+        raise NotAllowed("the token is not bound to a pod")
+    return username.removeprefix(SERVICE_ACCOUNT_PREFIX).split(":")[0], extra[POD_NAME][0], extra[POD_UID][0]
+
+
+def _same(found: dict[str, Any] | None, uid: str, what: str) -> dict[str, Any]:
+    if found is None or found["metadata"]["uid"] != uid:
+        raise NotAllowed(f"{what} is gone")
+    return found
+
+
+def _owner(child: dict[str, Any], kind: str) -> tuple[str, str]:
+    """Name and uid of the controller of that kind."""
+    for owner in child["metadata"].get("ownerReferences") or []:
+        if owner.get("controller") and owner["kind"] == kind:
+            return owner["name"], owner["uid"]
+    raise NotAllowed(f"{child['metadata']['name']} does not belong to a {kind}")

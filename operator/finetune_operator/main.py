@@ -1,0 +1,253 @@
+"""The composition root: everything is made here, in the order in which it must begin, and ended in reverse.
+
+    metrics, health -> the resource is known -> Lease -> certificate -> report server -> queue -> kopf
+
+A standby waits at the Lease, healthy and ready.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import logging
+import signal
+import ssl
+import sys
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import kopf
+from pydantic import ValidationError
+
+from finetune_api import names
+from finetune_operator import certificates, handlers, leadership
+from finetune_operator.identity import Senders
+from finetune_operator.kube import ApiFailure, connect
+from finetune_operator.logs import configure_logging
+from finetune_operator.memory import Key, Memory
+from finetune_operator.metrics import OperatorMetrics
+from finetune_operator.reconcile import Surroundings, reconcile
+from finetune_operator.reports import IDENTIFYING_THREADS, Receiver
+from finetune_operator.servers import health_app, serving
+from finetune_operator.settings import Settings
+from finetune_operator.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+DONE, FAILED, USAGE = 0, 1, 2
+RETRY_SECONDS = 2.0
+# Longer than the longest request with its retries; whoever is busy for so long hangs.
+LONGEST_RUN_SECONDS = 180.0
+DRAIN_SECONDS = 5.0
+CHUNK_SIZE = 500
+WATCH_REQUEST_SECONDS = 30.0
+
+
+class CannotStart(Exception):
+    """Something outside must change first; the message says what."""
+
+
+@dataclass
+class Operator:
+    """What lives as long as the process."""
+
+    settings: Settings
+    memory: Memory = field(default_factory=Memory)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop_threads: threading.Event = field(default_factory=threading.Event)
+    queue: WorkQueue[Key] | None = None
+    """Of the leader."""
+
+    def __post_init__(self) -> None:
+        self.metrics = OperatorMetrics(self.memory, self.queue_depth)
+        connections = self.settings.workers + IDENTIFYING_THREADS + 2
+        self.kube = connect(connections=connections, count=self.metrics.count_api_request)
+
+    def queue_depth(self) -> float:
+        return self.queue.depth if self.queue else 0
+
+    def is_alive(self) -> bool:
+        return self.queue is None or self.queue.is_alive(longest_run_seconds=LONGEST_RUN_SECONDS)
+
+    def end(self) -> None:
+        """Asked to stop. While kopf runs it takes the signal itself and returns."""
+        self.stop.set()
+        self.stop_threads.set()
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises CannotStart, or whatever broke the operator."""
+    operator = Operator(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, operator.end)
+    health = health_app(operator.metrics.registry, operator.is_alive)
+    async with serving(health, address="0.0.0.0", port=settings.health_port):  # noqa: S104 - kubelet, Prometheus
+        await _await_resource(operator)
+        # A container that was restarted after losing the Lease still has the label.
+        await asyncio.to_thread(leadership.label_pod, operator.kube, settings, is_leader=False)
+        lease = leadership.open_lease(settings, operator.metrics.count_api_request)
+        logger.info("standing by", extra={"version": version("embedding-finetune-operator")})
+        if await leadership.wait_for(lease, settings, operator.stop_threads):
+            async with leadership.leading(lease, settings, operator.kube):
+                operator.metrics.leader.set(1)
+                logger.info("leading")
+                await _lead(operator, lease.is_held)
+    logger.info("ended")
+
+
+async def _await_resource(operator: Operator) -> None:
+    """An API server that is away comes back; a resource that nobody has installed does not."""
+    while not operator.stop.is_set():
+        try:
+            if await asyncio.to_thread(operator.kube.has_finetunes):
+                return
+        except ApiFailure as error:
+            logger.warning("waiting for the API server", extra={"error": str(error)})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(operator.stop.wait(), RETRY_SECONDS)
+        else:
+            raise CannotStart(
+                f"The API server does not know {names.PLURAL}.{names.GROUP} in version {names.VERSION}."
+                " Install the CRD first: kubectl apply -f crds/embeddingfinetunes.yaml"
+            )
+
+
+async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
+    settings, kube = operator.settings, operator.kube
+    authority = await asyncio.to_thread(
+        certificates.ensure_authority, kube, settings.namespace, settings.ca_secret_name, datetime.now(UTC)
+    )
+    around = Surroundings(
+        kube=kube,
+        settings=settings,
+        memory=operator.memory,
+        ca_certificate=authority.certificate_pem.decode(),
+        now=lambda: datetime.now(UTC),
+        may_act=may_act,
+    )
+    async with _queue(operator, around) as queue, _certificate(authority, settings) as tls:
+        receiver = Receiver(
+            Senders(kube, settings.report_audience),
+            operator.memory,
+            functools.partial(_report_came, queue, settings),
+            count=operator.metrics.count_report,
+        )
+        address, port = settings.report_bind_address, settings.report_port
+        with contextlib.closing(receiver):
+            async with serving(receiver.app(), address=address, port=port, tls=tls):
+                await _watch(settings, handlers.Shared(queue, operator.memory), operator.stop)
+
+
+def _report_came(queue: WorkQueue[Key], settings: Settings, key: Key, is_urgent: bool) -> None:
+    """A new phase and the end show in status at once, progress at most so often."""
+    if is_urgent:
+        queue.add(key)
+    else:
+        queue.add_after(key, settings.progress_interval_seconds)
+
+
+@contextlib.asynccontextmanager
+async def _queue(operator: Operator, around: Surroundings) -> AsyncIterator[WorkQueue[Key]]:
+    """Made before kopf starts: on its way out kopf cancels every task that is younger than itself."""
+    metrics, threads = operator.metrics, ThreadPoolExecutor(around.settings.workers, "reconcile")
+
+    def look(key: Key) -> float | None:
+        with metrics.reconcile_seconds.time(), metrics.counting_result():
+            return reconcile(key, around)
+
+    async def look_in_thread(key: Key) -> float | None:
+        return await asyncio.get_running_loop().run_in_executor(threads, look, key)
+
+    operator.queue = WorkQueue(look_in_thread, workers=around.settings.workers)
+    try:
+        yield operator.queue
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(operator.queue.close(), DRAIN_SECONDS)
+        operator.queue = None
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.asynccontextmanager
+async def _certificate(authority: certificates.KeyPair, settings: Settings) -> AsyncIterator[ssl.SSLContext]:
+    """A TLS context whose certificate is issued now and again long before it ends."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    hosts = certificates.hosts_of(settings.report_url)
+
+    def issue() -> None:
+        certificates.load_into(tls, certificates.issue(authority, hosts, datetime.now(UTC)))
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(certificates.RENEW_AFTER.total_seconds())
+            issue()
+
+    issue()
+    renewing = asyncio.create_task(renew(), name="certificate")
+    try:
+        yield tls
+    finally:
+        renewing.cancel()
+
+
+async def _watch(settings: Settings, shared: handlers.Shared, stop: asyncio.Event) -> None:
+    """Kopf as the informer: it lists and watches, calls the handlers, and writes nothing."""
+    kopf_settings = kopf.OperatorSettings()
+    kopf_settings.peering.standalone = True
+    kopf_settings.scanning.disabled = True
+    kopf_settings.posting.enabled = False
+    kopf_settings.networking.request_timeout = WATCH_REQUEST_SECONDS
+    kopf_settings.watching.chunk_size = CHUNK_SIZE
+    kopf_settings.watching.label_selectors["batch", "v1", "jobs"] = names.LABEL_FINETUNE
+    kopf_settings.watching.label_selectors["", "v1", "pods"] = names.LABEL_FINETUNE
+    await kopf.operator(
+        registry=handlers.registry,
+        settings=kopf_settings,
+        memo=shared,
+        clusterwide=not settings.watch_namespaces,
+        namespaces=settings.watch_namespaces,
+        stop_flag=stop,
+    )
+
+
+def cli() -> None:
+    """`finetune-operator`: run the operator in this cluster, or in that of KUBECONFIG."""
+    parser = argparse.ArgumentParser(
+        prog="finetune-operator",
+        description="Runs EmbeddingFinetunes. Settings are environment variables:",
+        epilog="Exit codes: 0 asked to stop, 1 could not start or broke down, 2 wrong usage or settings,"
+        " 3 the lease was lost.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.description = "\n".join([parser.description or "", "", *_describe_settings()])
+    parser.parse_args()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        parser.error("; ".join(_explain(error)))
+    configure_logging(settings.log_level)
+    try:
+        asyncio.run(run(settings))
+    except (CannotStart, certificates.MissingSecret) as error:
+        logger.critical("cannot start", extra={"error": str(error)})
+        sys.exit(FAILED)
+    except Exception:
+        logger.critical("broke down", exc_info=True)
+        sys.exit(FAILED)
+
+
+def _describe_settings() -> list[str]:
+    lines = []
+    for name, setting in Settings.model_fields.items():
+        default = "required" if setting.is_required() else f"default {setting.default!r}"
+        lines.append(f"  FINETUNE_{name.upper()} ({default})")
+        lines.append(f"      {setting.description}")
+    return lines
+
+
+def _explain(error: ValidationError) -> list[str]:
+    return [f"FINETUNE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors() if e["loc"]]

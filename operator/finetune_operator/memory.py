@@ -1,0 +1,129 @@
+"""What the operator knows without asking: finetunes as last seen, and what their pods reported.
+
+Filled by `handlers`, `reconcile` and `reports`, read by `reconcile` and by the metrics at scrape time.
+Nothing here is the truth: a restart empties it, and the API server and the pods' termination messages
+fill in.
+"""
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, NamedTuple
+
+from finetune_api.report import Report
+from finetune_operator.observed import LiveProgress
+
+
+class Key(NamedTuple):
+    """Of a finetune: what the queue holds."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """The parts of a finetune that metrics need; the rest would only fill memory."""
+
+    key: Key
+    uid: str
+    base_model: str
+    loss: str
+    status: dict[str, Any]
+    live: LiveProgress | None = None
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """By the pods of one run."""
+
+    run: int
+    live: LiveProgress | None = None
+    report: Report | None = None
+
+
+class Memory:
+    """Shared among the event loop and the reconciling threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._known: dict[Key, Known] = {}
+        self._reported: dict[str, _Reported] = {}
+        self._written: dict[Key, str] = {}
+
+    def observe(self, finetune: dict[str, Any]) -> None:
+        """Remember it; what was reported about an earlier one of the same name goes."""
+        known = _known(finetune)
+        with self._lock:
+            former = self._known.get(known.key)
+            if former is not None and former.uid != known.uid:
+                self._reported.pop(former.uid, None)
+            self._known[known.key] = known
+
+    def wrote(self, finetune: dict[str, Any]) -> None:
+        """Remember it as the operator's own write, which `is_own_write` then recognises."""
+        self.observe(finetune)
+        with self._lock:
+            self._written[key_of(finetune)] = finetune["metadata"]["resourceVersion"]
+
+    def is_own_write(self, finetune: dict[str, Any]) -> bool:
+        """Whether nobody changed it since the operator's own last write."""
+        with self._lock:
+            written = self._written.get(key_of(finetune))
+        return written is not None and written == finetune["metadata"]["resourceVersion"]
+
+    def forget(self, key: Key) -> None:
+        """Of a deleted finetune nothing is kept: its series vanish with the next scrape."""
+        with self._lock:
+            known = self._known.pop(key, None)
+            self._written.pop(key, None)
+            if known is not None:
+                self._reported.pop(known.uid, None)
+
+    def report(self, key: Key, uid: str, run: int, said: LiveProgress | Report) -> bool:
+        """Keep what a pod said; False when there is no such finetune (any more) or the run is over.
+
+        What is reported twice replaces what was there.
+        """
+        with self._lock:
+            known = self._known.get(key)
+            kept = self._reported.get(uid, _Reported(run))
+            if known is None or known.uid != uid or run < kept.run:
+                return False
+            kept = kept if kept.run == run else _Reported(run)
+            live, report = (said, kept.report) if isinstance(said, LiveProgress) else (kept.live, said)
+            self._reported[uid] = _Reported(run, live, report)
+            return True
+
+    def reported(self, uid: str, run: int) -> tuple[LiveProgress | None, Report | None]:
+        """What the pods of that run said last."""
+        with self._lock:
+            kept = self._reported.get(uid)
+        return (kept.live, kept.report) if kept is not None and kept.run == run else (None, None)
+
+    def known(self) -> list[Known]:
+        """Every finetune, with the live progress of its present run."""
+        with self._lock:
+            return [self._with_live(known) for known in self._known.values()]
+
+    def _with_live(self, known: Known) -> Known:
+        kept = self._reported.get(known.uid)
+        run = known.status.get("run") or {}
+        if kept is None or kept.run != run.get("number") or run.get("completionTime"):
+            return known
+        return Known(known.key, known.uid, known.base_model, known.loss, known.status, kept.live)
+
+
+def key_of(finetune: dict[str, Any]) -> Key:
+    return Key(finetune["metadata"]["namespace"], finetune["metadata"]["name"])
+
+
+def _known(finetune: dict[str, Any]) -> Known:
+    """The API server has validated the spec; an object older than a field may still lack it."""
+    spec = finetune.get("spec") or {}
+    return Known(
+        key=key_of(finetune),
+        uid=finetune["metadata"]["uid"],
+        base_model=str((spec.get("model") or {}).get("uri", "")),
+        loss=str((spec.get("loss") or {}).get("name", "")),
+        status=finetune.get("status") or {},
+    )
