@@ -9,6 +9,7 @@ from typing import Any
 
 from finetune_api.report import Report
 from finetune_api.status import Phase, Progress
+from finetune_operator.errors import Stalled, Waiting
 
 Object = dict[str, Any]
 """A Kubernetes object as the API server returns it."""
@@ -45,3 +46,5 @@ class Observed:
     """PEM of the report server's authority."""
     now: datetime
     """Aware, in UTC."""
+    refusal: Stalled | Waiting | None = None
+    """What the cluster said to the plan that followed from all this; the next one puts it into status."""

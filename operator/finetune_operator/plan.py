@@ -14,16 +14,13 @@ from finetune_operator import pod_rules, run_rules
 from finetune_operator.errors import Stalled, Waiting
 from finetune_operator.objects import parse_time
 from finetune_operator.observed import LiveProgress, Object, Observed
-from finetune_operator.runs import NAME_TAKEN, awaits_previous_job, children_name, is_settled, run_number
+from finetune_operator.runs import NAME_TAKEN
 from finetune_operator.settings import Settings
 from finetune_operator.situation import Situation
 from finetune_operator.statuses import on_its_way, refused
 from finetune_operator.steps import Deletion, Step
 
-__all__ = [
-    "Deletion", "LiveProgress", "Observed", "Plan", "awaits_previous_job", "children_name", "is_settled",
-    "plan", "plan_after_refusal", "run_number",
-]  # fmt: skip
+__all__ = ["Deletion", "LiveProgress", "Observed", "Plan", "plan"]
 
 NAME_POLL_SECONDS = 60.0
 """Between looks whether a taken name is free: nothing tells us when a stranger's object goes."""
@@ -32,6 +29,7 @@ _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     run_rules.leave_what_is_being_deleted,
     run_rules.leave_what_is_settled,
     run_rules.refuse_an_invalid_spec,
+    run_rules.tell_of_a_refusal,
     # Which run there should be comes before any look at its objects: those of an older one do not matter.
     run_rules.begin_a_run_for_a_changed_spec,
     run_rules.look_again_at_a_run_that_is_over,
@@ -62,25 +60,8 @@ class Plan:
 def plan(observed: Observed, settings: Settings) -> Plan:
     """Total: whatever was observed, there is a Plan."""
     situation = Situation(observed, settings)
-    return _planned(situation, lambda: _first_hit(situation))
-
-
-def plan_after_refusal(observed: Observed, settings: Settings, error: Stalled | Waiting) -> Plan:
-    """The status to write when the cluster refused what the plan wanted to create."""
-
-    def raise_it() -> Step:
-        raise error
-
-    return _planned(Situation(observed, settings), raise_it)
-
-
-def _first_hit(situation: Situation) -> Step:
-    return next(step for rule in _RULES if (step := rule(situation)) is not None)
-
-
-def _planned(situation: Situation, decide: Callable[[], Step]) -> Plan:
     try:
-        step = decide()
+        step = next(step for rule in _RULES if (step := rule(situation)) is not None)
     except Stalled as error:
         step = _stall(situation, error)
     except Waiting as error:

@@ -3,7 +3,7 @@
 from finetune_api.status import FinetuneStatus
 from finetune_operator.errors import Stalled, Waiting
 from finetune_operator.gate_rules import judge_stored
-from finetune_operator.jobs import end_of, spec_hash_of
+from finetune_operator.jobs import spec_hash_of
 from finetune_operator.manifests import build_config_map, build_job
 from finetune_operator.objects import created_at, format_time, is_being_deleted, is_controlled_by, name_of
 from finetune_operator.observed import Object
@@ -27,13 +27,15 @@ def leave_what_is_being_deleted(situation: Situation) -> Step | None:
 
 
 def leave_what_is_settled(situation: Situation) -> Step | None:
-    """Nothing more happens for this generation, except that no Job of a run that is over may go on."""
-    if not is_settled(situation.observed.finetune):
-        return None
-    job = situation.observed.job
-    if job is None or end_of(job) is not None or not situation.is_run_over:
-        return Step(situation.status)
-    return Step(situation.status, delete=deletions(situation, "Job", job))
+    """Nothing more happens for this generation, whatever becomes of its Job."""
+    return Step(situation.status) if is_settled(situation.observed.finetune) else None
+
+
+def tell_of_a_refusal(situation: Situation) -> Step | None:
+    """The cluster refused what was planned from all this: planning it again would end the same way."""
+    if situation.observed.refusal is not None:
+        raise situation.observed.refusal
+    return None
 
 
 def refuse_an_invalid_spec(situation: Situation) -> Step | None:
