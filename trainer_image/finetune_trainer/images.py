@@ -1,4 +1,4 @@
-"""Images in tables: which texts are paths of images, and whether an image can be read; before a step needs it."""
+"""Images in tables: which texts are paths of images, and whether an image can be read before a step asks."""
 
 import io
 import re

@@ -4,6 +4,7 @@ What is wrong with a table is found here, before a model is loaded: the library 
 file as text, and an unreadable one would end the run at the step that meets it.
 """
 
+import csv
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -142,8 +143,9 @@ def _read(fetched: Fetched, where: str, cache: Path) -> "datasets.Dataset":
     datasets.disable_progress_bars()
     files = [str(f) for f in fetched.files]
     suffixes = {f.suffix for f in fetched.files}
+    suffix = listed(suffixes)
     if len(suffixes) > 1:
-        raise InvalidData("AmbiguousTable", f"{where} mixes {listed(suffixes)}; one table has one format")
+        raise InvalidData("AmbiguousTable", f"{where} mixes {suffix}; one table has one format")
     if all(f.stat().st_size == 0 for f in fetched.files):
         raise InvalidData(
             "EmptyData", f"{where} is an empty file; at least one row is needed", "correct `uri`"
@@ -151,22 +153,36 @@ def _read(fetched: Fetched, where: str, cache: Path) -> "datasets.Dataset":
     options: dict[str, Any] = {"cache_dir": str(cache)}
     try:
         with storage_errors(where):
-            match suffixes.pop():
+            match suffix:
                 case ".parquet":
                     rows = datasets.Dataset.from_parquet(files, **options)
                 case ".csv":
                     # As texts: ids must not lose their leading zeros, and "NA" is a word.
-                    rows = datasets.Dataset.from_csv(files, dtype=str, keep_default_na=False, **options)
+                    features = _csv_features(fetched.files[0], where)
+                    rows = datasets.Dataset.from_csv(
+                        files, features=features, keep_default_na=False, **options
+                    )
                 case _:
                     rows = datasets.Dataset.from_json(files, **options)
     except (DatasetGenerationError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         raise InvalidData(
             "UnreadableTable",
-            f"{where} cannot be read as {listed(suffixes) or 'a table'}: {_root_cause(error)}",
+            f"{where} cannot be read as {suffix}: {_root_cause(error)}",
             "check the file with the tool that wrote it",
         ) from error
     assert isinstance(rows, datasets.Dataset)  # noqa: S101 - for the type checker
     return rows
+
+
+def _csv_features(file: Path, where: str) -> "datasets.Features":
+    """Every column of the header as text."""
+    import datasets  # noqa: PLC0415
+
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        header = next(csv.reader(lines), [])
+    if len(set(header)) < len(header):
+        raise InvalidData("DuplicateColumn", f"{where} must have each column once, found {listed(header)}")
+    return datasets.Features({name: datasets.Value("string") for name in header})
 
 
 def _root_cause(error: BaseException) -> str:
