@@ -8,6 +8,7 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from tests.cluster import binaries
@@ -28,8 +29,9 @@ def _up(arguments: argparse.Namespace) -> int:
         cluster = attach(folder.path)
         _say(f"already up: {cluster.server}")
     else:
+        before = time.monotonic()
         cluster = start(folder, _settings(arguments), report=_say)
-        for part, seconds in cluster.seconds.items():
+        for part, seconds in {**cluster.seconds, "up": time.monotonic() - before}.items():
             _say(f"{part:24}{seconds:7.2f} s")
     print(f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}")
     return 0
@@ -82,9 +84,15 @@ def _env(arguments: argparse.Namespace) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    for name in arguments.module or ("kubernetes", "etcd"):
-        print(binaries.ensure_built(binaries.MODULES[name], _say))
+    for module in arguments.module or [binaries.MODULES[name] for name in ("kubernetes", "etcd")]:
+        print(binaries.ensure_built(module, _say))
     return 0
+
+
+def _module(name: str) -> binaries.Module:
+    if name not in binaries.MODULES:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(binaries.MODULES)}")
+    return binaries.MODULES[name]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     on_a_cluster("status", _status, "Whether a cluster runs (exit code 0) or not (3), and what it uses.")
     on_a_cluster("env", _env, "Shell lines that set KUBECONFIG and PATH.")
     build = command("build", _build, "Build programs into the cache and print their folders.")
-    build.add_argument("module", nargs="*", choices=[*binaries.MODULES, []], help="default: kubernetes etcd")
+    build.add_argument("module", nargs="*", type=_module, help="kubernetes, etcd (both the default), helm")
     return parser
 
 

@@ -13,15 +13,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests.cluster import binaries
 from tests.cluster.binaries import require_program
 from tests.cluster.client import Client
 from tests.cluster.controlplane import REPOSITORY, write_kubeconfig
 from tests.cluster.errors import ClusterError, tail
 from tests.cluster.state import Folder, Settings, settings_to_json
 
-# Longer than the supervisor's own limit, so that its reason is heard; a build has no limit here but its own.
+# Longer than the supervisor's own limit, so that its reason is heard.
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+PROBE_SECONDS = 20.0
 POLL_SECONDS = 0.02
 TOKEN_SECONDS = 365 * 24 * 3600
 
@@ -141,14 +143,23 @@ def start(
     folder: Folder, settings: Settings, *, owner: int = 0, report: Callable[[str], None] | None = None
 ) -> Cluster:
     """Start a cluster in that folder and wait until it is ready; what a dead one left there is removed."""
-    require_program("bwrap", "bubblewrap")
+    _check_sandbox()
+    # Here and not in the supervisor: a build may take minutes, tells its progress and can be interrupted.
+    tools = binaries.find(report or (lambda _: None))
     if folder.is_alive():
         raise ClusterError(f"a cluster already runs in {folder.path}")
     _remove_stale(folder)
     folder.create()
     log = folder.logs / "supervisor.log"
     command = [sys.executable, "-m", "tests.cluster.supervisor", "--folder", str(folder.path)]
-    command += ["--settings", settings_to_json(settings), "--owner", str(owner)]
+    command += [
+        "--settings",
+        settings_to_json(settings),
+        "--owner",
+        str(owner),
+        "--programs",
+        tools.to_json(),
+    ]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -159,12 +170,24 @@ def start(
             start_new_session=True,
         )
     try:
-        _await_ready(folder, process, log, report or (lambda _: None))
+        _await_ready(folder, process, log)
     except BaseException:
         process.terminate()
         process.wait(STOP_SECONDS)
         raise
     return Cluster(folder, process)
+
+
+def _check_sandbox() -> None:
+    """Find out now, not in the first pod, that this machine does not let us make namespaces."""
+    bwrap = require_program("bwrap", "bubblewrap")
+    command = [str(bwrap), "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--unshare-pid", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+    if done.returncode != 0:
+        raise ClusterError(
+            f"bubblewrap cannot make a sandbox here: {done.stderr.strip()}; as a normal user it needs "
+            "unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces)"
+        )
 
 
 def _remove_stale(folder: Folder) -> None:
@@ -175,20 +198,14 @@ def _remove_stale(folder: Folder) -> None:
         folder.remove()
 
 
-def _await_ready(
-    folder: Folder, process: subprocess.Popen[bytes], log: Path, report: Callable[[str], None]
-) -> None:
+def _await_ready(folder: Folder, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    with log.open() as lines:
-        while not folder.read_record().get("ready"):
-            for line in lines:
-                report(line.rstrip())
-                deadline = time.monotonic() + START_SECONDS  # a build tells its progress
-            if process.poll() is not None:
-                raise ClusterError(f"the cluster did not start:\n{tail(log, 40)}")
-            if time.monotonic() > deadline:
-                raise ClusterError(f"the cluster was not ready after {START_SECONDS:.0f} s:\n{tail(log, 40)}")
-            time.sleep(POLL_SECONDS)
+    while not folder.read_record().get("ready"):
+        if process.poll() is not None:
+            raise ClusterError(f"the cluster did not start:\n{tail(log, 40)}")
+        if time.monotonic() > deadline:
+            raise ClusterError(f"the cluster was not ready after {START_SECONDS:.0f} s:\n{tail(log, 40)}")
+        time.sleep(POLL_SECONDS)
 
 
 def stop(folder: Folder, child: subprocess.Popen[bytes] | None = None) -> bool:

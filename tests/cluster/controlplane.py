@@ -135,7 +135,7 @@ class Plan:
             *("--folder", str(self.folder.path), "--server", self.server),
             *("--settings", settings_to_json(self.settings)),
         )
-        return Command("node", arguments, self.folder.logs / "node.log", {"PYTHONPATH": str(REPOSITORY)})
+        return Command("node", arguments, self.folder.logs / "node.log")
 
     def _command(self, program: str, flags: dict[str, str]) -> Command:
         arguments = (str(self.tools[program]), *(f"--{flag}={value}" for flag, value in flags.items()))

@@ -8,8 +8,8 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -34,7 +34,6 @@ class Command:
     name: str
     arguments: Sequence[str]
     log: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Child:
@@ -48,7 +47,6 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **command.environment},
                 preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509 - there is one thread, see above
                 # A Ctrl-C in the owner's terminal is the supervisor's business: it stops us in order.
                 start_new_session=True,

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from tests.cluster import binaries, certificates, ports
+from tests.cluster import certificates, ports
+from tests.cluster.binaries import Toolset
 from tests.cluster.client import ApiError, Client, Unreachable
 from tests.cluster.controlplane import PORTS, SERVICE_ADDRESS, Plan
 from tests.cluster.errors import ClusterError, tail
@@ -39,8 +40,9 @@ class _Ended(Exception):
 class Supervisor:
     """Starts, watches and stops the components of one cluster."""
 
-    def __init__(self, folder: Folder, settings: Settings, owner: int) -> None:
+    def __init__(self, folder: Folder, settings: Settings, tools: Toolset, owner: int) -> None:
         self._folder = folder
+        self._tools = tools
         self._settings = settings
         self._children: list[Child] = []
         self._timings: dict[str, float] = {}
@@ -66,9 +68,8 @@ class Supervisor:
 
     def _start(self, etcd_port: int, peer_port: int, api_port: int) -> None:
         started = time.monotonic()
-        tools = self._timed("programs", lambda: binaries.find(_say))
-        tools.link_into(self._folder.bin)
-        plan = Plan(self._folder, tools, self._settings, etcd_port, peer_port, api_port)
+        self._tools.link_into(self._folder.bin)
+        plan = Plan(self._folder, self._tools, self._settings, etcd_port, peer_port, api_port)
         self._timed("certificates", lambda: self._prepare(plan))
         etcd, api_server, *others = plan.commands()
         self._launch(etcd)
@@ -168,6 +169,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.cluster.supervisor", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--settings", type=settings_from_json, required=True)
+    parser.add_argument("--programs", type=Toolset.from_json, required=True)
     parser.add_argument(
         "--owner", type=int, default=0, help="process whose end ends the cluster and its folder"
     )
@@ -175,7 +177,7 @@ def main() -> int:
     folder = Folder(arguments.folder)
     with folder.acquire():
         try:
-            Supervisor(folder, arguments.settings, arguments.owner).run()
+            Supervisor(folder, arguments.settings, arguments.programs, arguments.owner).run()
         except ClusterError as error:
             print(error, file=sys.stderr, flush=True)
             return 1

@@ -6,6 +6,7 @@ control-plane programs are always taken from one place: a controller manager new
 not supported by Kubernetes.
 """
 
+import json
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from tests.cluster.binaries.build import KUBERNETES, Module, ensure_built
 from tests.cluster.binaries.build import MODULES as MODULES
 from tests.cluster.errors import ClusterError
 
-__all__ = ["MODULES", "Toolset", "ensure_built", "find"]
+__all__ = ["MODULES", "Module", "Toolset", "ensure_built", "find"]
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 # 1.33 is the oldest API server whose defaults the operator is written for; etcd 3.4 lacks what it asks for.
@@ -34,6 +35,15 @@ class Toolset:
 
     def __getitem__(self, name: str) -> Path:
         return self.programs[name]
+
+    def to_json(self) -> str:
+        """For the supervisor's command line."""
+        return json.dumps({name: str(path) for name, path in self.programs.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Toolset":
+        """The reverse of `to_json`."""
+        return cls({name: Path(path) for name, path in json.loads(text).items()})
 
     def link_into(self, folder: Path) -> None:
         """Fill a folder with one link a program, to be put on PATH."""

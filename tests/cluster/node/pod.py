@@ -25,7 +25,7 @@ from tests.cluster.node.status import phase_of
 from tests.cluster.node.volumes import Volumes
 
 RETRY_SECONDS = 1.0
-REFRESH_SECONDS = 10.0
+REFRESH_SECONDS = 5.0
 # After SIGKILL a process is gone at once, unless it hangs in the kernel.
 KILL_SECONDS = 30.0
 
