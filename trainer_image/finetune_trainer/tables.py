@@ -28,6 +28,8 @@ Kind = Literal["text", "image"]
 _IMAGE_COLUMN = "image"
 _FILE_COLUMN = "file_name"
 _ROWS_AT_ONCE = 256
+_SIGNS_OF_NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0")
+"""How the `datasets` library says that a table has columns and no rows; it has no class for it."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,7 @@ def read_table(source: TableSource, places: Places, columns: Sequence[str]) -> T
     table = Table(rows, where, fetched.path, fetched.root)
     table.require(columns)
     if len(rows) == 0:
-        raise InvalidData(
-            "EmptyData", f"{where} has no rows; at least one is needed", "correct `uri` or `split`"
-        )
+        raise _no_rows(where)
     return table
 
 
@@ -147,9 +147,7 @@ def _read(fetched: Fetched, where: str, cache: Path) -> "datasets.Dataset":
     if len(suffixes) > 1:
         raise InvalidData("AmbiguousTable", f"{where} mixes {suffix}; one table has one format")
     if all(f.stat().st_size == 0 for f in fetched.files):
-        raise InvalidData(
-            "EmptyData", f"{where} is an empty file; at least one row is needed", "correct `uri`"
-        )
+        raise _no_rows(where)
     options: dict[str, Any] = {"cache_dir": str(cache)}
     try:
         with storage_errors(where):
@@ -165,6 +163,8 @@ def _read(fetched: Fetched, where: str, cache: Path) -> "datasets.Dataset":
                 case _:
                     rows = datasets.Dataset.from_json(files, **options)
     except (DatasetGenerationError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        if any(sign in _root_cause(error) for sign in _SIGNS_OF_NO_ROWS):
+            raise _no_rows(where) from error
         raise InvalidData(
             "UnreadableTable",
             f"{where} cannot be read as {suffix}: {_root_cause(error)}",
@@ -172,6 +172,12 @@ def _read(fetched: Fetched, where: str, cache: Path) -> "datasets.Dataset":
         ) from error
     assert isinstance(rows, datasets.Dataset)  # noqa: S101 - for the type checker
     return rows
+
+
+def _no_rows(where: str) -> InvalidData:
+    return InvalidData(
+        "EmptyData", f"{where} has no rows; at least one is needed", "correct `uri` or `split`"
+    )
 
 
 def _csv_features(file: Path, where: str) -> "datasets.Features":
