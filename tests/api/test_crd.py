@@ -44,6 +44,15 @@ def test_the_committed_files_are_the_generated_ones() -> None:
     assert done.returncode == 0, f"{done.stdout}\nrun scripts/generate and commit what it writes"
 
 
+def test_the_reference_has_every_part() -> None:
+    text = (ROOT / "docs/reference.md").read_text()
+    sections = {
+        line.removeprefix("## `").removesuffix("`") for line in text.splitlines() if line.startswith("## ")
+    }
+    objects = {path for path, node in parts() if "properties" in node and not path.endswith("secretRef")}
+    assert sections == objects
+
+
 def test_every_field_is_described() -> None:
     named = [
         path for path, node in parts() if not path.endswith(("[]", "{}")) and not node.get("description")

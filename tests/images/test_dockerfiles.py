@@ -85,7 +85,7 @@ def test_the_entry_point_is_a_command_of_the_distribution(
 
 
 def test_bytecode_is_compiled_and_survives_copying(stages: Stages) -> None:
-    """Copying changes the times of files: bytecode that is checked by time would be compiled anew in each pod."""
+    """Copying changes the times of files: bytecode checked by time would be compiled anew in each pod."""
     runs = " ".join(stages[1].values("RUN"))
     assert runs.count("pip --python") == runs.count("--no-compile")
     assert "compileall -q -j 0 --invalidation-mode unchecked-hash" in runs
