@@ -38,7 +38,7 @@ def _judge(situation: Situation, report: Report, again: Report | None, run: Run)
         message = (
             f"The gates have changed and read numbers that run {run.number} did not store: it runs again."
         )
-    elif (report.outcome, again.outcome) == ("GateFailed", "Succeeded") and situation.spec.output is not None:
+    elif again.outcome == "Succeeded" and _lacks_its_model(situation, report):
         message = f"Run {run.number} passes the changed gates, but its model was not kept: it runs again."
     else:
         return Step(conclude(situation, again, run))
@@ -46,6 +46,12 @@ def _judge(situation: Situation, report: Report, again: Report | None, run: Run)
     numbers = conclude(situation, report, run)
     kept = {part: getattr(numbers, part) for part in ("evaluation", "lineage", "artifact")}
     return replace(step, status=step.status.model_copy(update=kept))
+
+
+def _lacks_its_model(situation: Situation, report: Report) -> bool:
+    """Only a run that failed its gates published nothing although it should."""
+    is_wanted = situation.spec.output is not None
+    return is_wanted and report.outcome == "GateFailed" and report.artifact is None
 
 
 def _gates_of_the_run(situation: Situation) -> list[Gate] | None:

@@ -48,9 +48,14 @@ def conclude_a_finished_job(situation: Situation) -> Step | None:
         return None
     run = ended(_run(situation, job), ended_at(job) or situation.now)
     report = _final_report(situation)
-    if report is not None:
-        return judge_fresh(situation, report, run)
-    return Step(failed(situation, failure_without_report(job, situation.observed.pods), run))
+    if report is None:
+        step = Step(failed(situation, failure_without_report(job, situation.observed.pods), run))
+    else:
+        step = judge_fresh(situation, report, run)
+    live = situation.observed.live
+    if step.status.run != run or live is None or live.progress is None:
+        return step
+    return replace(step, status=step.status.model_copy(update={"progress": live.progress}))
 
 
 def follow_the_job(situation: Situation) -> Step | None:

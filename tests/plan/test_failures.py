@@ -1,0 +1,151 @@
+"""Why a run failed that left no Report: a sentence for each way to end."""
+
+import pytest
+from tests.plan import world
+
+from finetune_api.exit_codes import USER_ERRORS, ExitCode
+
+AGAIN = "Any change of the spec starts the next run."
+MEMORY = (
+    "Raise spec.runtime.resources.limits.memory, or lower spec.training.batchSize,"
+    " spec.model.maxSeqLength or the processor's pixels."
+)
+POD = "Pod vdr-1-abcde"
+
+
+def _disrupted(message: str | None) -> world.Object:
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": message}
+    return world.a_finished_pod(143, conditions=[condition])
+
+
+PODS: dict[str, tuple[world.Object, str, str, str, bool]] = {
+    "done without a Report": (
+        world.a_finished_pod(0), "ReportMissing",
+        f"{POD} ended with exit code 0: the trainer ended well but left no Report.", AGAIN, True,
+    ),
+    "an unforeseen error": (
+        world.a_finished_pod(1, "Traceback\nKeyError: 'x'\n"), "InternalError",
+        f"{POD} ended with exit code 1: an error nobody foresaw. The end of its log: Traceback\nKeyError: 'x'",
+        AGAIN, True,
+    ),
+    "bad data": (
+        world.a_finished_pod(11), "InvalidData",
+        f"{POD} ended with exit code 11: the data are not what the spec says.", "Correct spec.data or the data.", False,
+    ),
+    "a source that broke off": (
+        world.a_finished_pod(20), "SourceUnavailable",
+        f"{POD} ended with exit code 20: a source did not answer or broke off.", AGAIN, True,
+    ),
+    "memory of the GPU": (
+        world.a_finished_pod(21), "OutOfMemory", f"{POD} ended with exit code 21: memory ran out.", MEMORY, False,
+    ),
+    "memory of the container": (
+        world.a_finished_pod(137, reason="OOMKilled"), "OutOfMemory",
+        f"{POD} was killed: it used more memory than its limit.", MEMORY, False,
+    ),
+    "a signal": (
+        world.a_finished_pod(139), "Killed", f"{POD} ended with exit code 139: it was killed by signal 11.",
+        f"The node may be out of memory. {AGAIN}", True,
+    ),
+    "a strange code": (
+        world.a_finished_pod(77), "UnknownExitCode", f"{POD} ended with exit code 77: the trainer knows no such code.",
+        f"Check spec.runtime.image. {AGAIN}", False,
+    ),
+    "an eviction": (
+        world.a_pod(phase="Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage"),
+        "Evicted", f"{POD} was taken off its node: The node was low on resource: ephemeral-storage.", AGAIN, True,
+    ),
+    "a node that is drained": (
+        _disrupted("node is going"), "Interrupted", f"{POD} was taken off its node: node is going.", AGAIN, True,
+    ),
+    "an interruption without a word": (
+        _disrupted(None), "Interrupted", f"{POD} was taken off its node: no reason is given.", AGAIN, True,
+    ),
+    "an image without our command": (
+        world.a_finished_pod(128, 'exec: "finetune-trainer": not found', reason="StartError"), "TrainerMismatch",
+        f'{POD} could not start its trainer: exec: "finetune-trainer": not found.',
+        "Use a trainer image of the operator's version in spec.runtime.image.", False,
+    ),
+    "a pod whose container never began": (
+        world.a_pod(phase="Failed", reason="UnexpectedAdmissionError", message="no such device"), "PodFailed",
+        f"{POD} failed before its trainer ran: no such device.", AGAIN, True,
+    ),
+    "a pod that says nothing at all": (
+        world.a_pod(phase="Failed"), "PodFailed",
+        f"{POD} failed before its trainer ran: the cluster gives no reason.", AGAIN, True,
+    ),
+}  # fmt: skip
+
+
+def _failure(**parts: object) -> world.Object:
+    usual = {"job": world.failed(world.a_job()), "config": world.a_config()}
+    failure: world.Object = world.decide(world.a_look(world.started(), **{**usual, **parts})).status["failure"]
+    return failure
+
+
+@pytest.mark.parametrize("case", PODS)
+def test_a_pod_that_ended_tells_why(case: str) -> None:
+    pod, reason, message, hint, retryable = PODS[case]
+    expected = {"reason": reason, "message": message, "hint": hint, "retryable": retryable}
+    assert _failure(pods=(pod,)) == expected
+
+
+JOBS: dict[str, tuple[world.Object, str, str, bool]] = {
+    "an exit code in the Job's condition": (
+        world.failed(world.a_job(), reason="PodFailurePolicy", message=(
+            "Container trainer for pod team-a/vdr-1-abcde failed with exit code 12 matching FailJob rule at index 0"
+        )),
+        "InvalidModel", "The trainer of Job vdr-1 ended with exit code 12: the model cannot be used.", False,
+    ),
+    "all attempts used up": (
+        world.failed(world.a_job(), message="Job has reached the specified backoff limit"), "BackoffLimitExceeded",
+        "Job vdr-1 failed: Job has reached the specified backoff limit. No pod of it is left to tell why.", True,
+    ),
+    "a condition without words": (
+        world.failed(world.a_job(), reason="odd reason"), "JobFailed",
+        "Job vdr-1 failed: its condition says no more. No pod of it is left to tell why.", True,
+    ),
+    "complete, and its pod collected": (
+        world.complete(world.a_job()), "ReportMissing",
+        "Job vdr-1 is complete, but its pod is gone and left no Report.", True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", JOBS)
+def test_without_pods_the_job_tells_why(case: str) -> None:
+    job, reason, message, retryable = JOBS[case]
+    failure = _failure(job=job)
+    assert (failure["reason"], failure["message"], failure["retryable"]) == (reason, message, retryable)
+    assert failure["hint"]
+
+
+@pytest.mark.parametrize("code", [c for c in ExitCode if c is not ExitCode.GATE_NOT_PASSED])
+def test_every_exit_code_has_a_reason_of_its_own_and_a_next_step(code: ExitCode) -> None:
+    failure = _failure(pods=(world.a_finished_pod(code),))
+    assert failure["reason"] not in {"UnknownExitCode", "Killed"}
+    assert failure["hint"]
+
+
+@pytest.mark.parametrize("code", USER_ERRORS)
+def test_an_error_of_the_user_s_is_not_called_retryable(code: ExitCode) -> None:
+    assert _failure(pods=(world.a_finished_pod(code),))["retryable"] is False
+
+
+def test_of_a_long_log_the_last_whole_lines_are_shown() -> None:
+    log = "\n".join(f"line {i}" for i in range(500))
+    message = _failure(pods=(world.a_finished_pod(1, log),))["message"]
+    tail = message.partition("The end of its log: ")[2]
+    assert (tail.splitlines()[0][:5], tail.splitlines()[-1]) == ("line ", "line 499")
+    assert len(message) < 1024
+
+
+def test_a_log_of_one_endless_line_shows_its_end() -> None:
+    message = _failure(pods=(world.a_finished_pod(1, "x" * 5000 + "end"),))["message"]
+    assert message.endswith("xend")
+
+
+def test_credentials_in_a_log_do_not_reach_the_status() -> None:
+    log = "GET https://user:hunter2@host.example/data.parquet?X-Signature=abc failed"
+    message = _failure(pods=(world.a_finished_pod(1, log),))["message"]
+    assert message.endswith("GET https://host.example/data.parquet failed")

@@ -1,0 +1,124 @@
+"""The objects of a run, compared with files that a person has read."""
+
+from collections.abc import Callable
+
+import pytest
+import yaml
+from tests.plan import world
+
+from finetune_api.run_file import RunFile
+from finetune_operator.settings import Settings
+
+Golden = Callable[[str, str], None]
+
+FULL = world.changed(
+    world.changed(world.SPEC, "model", {
+        "uri": f"hf://owner/model@{'a' * 40}", "secretRef": {"name": "hub.token"},
+    }),
+    "data.eval",
+    [
+        {"name": "unseen", "uri": "https://data.example/unseen.parquet", "secretRef": {"name": "web"},
+         "columns": {"query": "query", "positive": "image"}},
+        {"name": "judged",
+         "queries": {"uri": "pvc://data.v2/queries", "id": "qid", "input": "text"},
+         "corpus": {"uri": "pvc://published/corpus", "id": "pid", "input": "image"},
+         "qrels": {"uri": f"hf://owner/qrels@{'b' * 40}", "query": "qid", "document": "pid", "secretRef": {"name": "web"}}},
+    ],
+)  # fmt: skip
+FULL["runtime"] = {
+    "image": "registry.example/own@sha256:99",
+    "gpuResourceName": "nvidia.com/mig-1g.10gb",
+    "resources": {"requests": {"cpu": 4, "memory": "16Gi"}, "limits": {"memory": "32Gi"}},
+    "terminationGracePeriodSeconds": 60,
+}
+PLAIN = world.changed(world.changed(world.SPEC, "runtime", {"gpusPerNode": 0}), "output", None)
+SPECS = {"usual": world.SPEC, "full": FULL, "plain": PLAIN}
+
+
+def _made(spec: world.Object, settings: Settings = world.SETTINGS) -> tuple[world.Object, world.Object]:
+    config, job = world.decide(world.a_look(world.a_finetune(spec, labels={"team": "a"})), settings).create
+    return config, job
+
+
+def _pod(spec: world.Object) -> world.Object:
+    pod: world.Object = _made(spec)[1]["spec"]["template"]["spec"]
+    return pod
+
+
+@pytest.mark.parametrize("case", SPECS)
+def test_manifests_are_as_they_were_read(case: str, golden: Golden) -> None:
+    golden(f"manifests/{case}.yaml", yaml.safe_dump_all(_made(SPECS[case]), sort_keys=False, width=110))
+
+
+def test_the_config_map_holds_the_run_as_the_trainer_reads_it() -> None:
+    config, _ = _made(FULL)
+    file = RunFile.model_validate_json(config["data"]["run.json"])
+    assert (file.namespace, file.name, file.uid, file.run) == ("team-a", "vdr", world.UID, 1)
+    assert (file.spec.to_dict()["runtime"]["resources"], file.spec_hash) == (
+        FULL["runtime"]["resources"], world.hash_of(FULL),
+    )  # fmt: skip
+    assert config["data"]["ca.crt"] == world.CA
+
+
+def test_numbers_in_args_reach_the_trainer_as_numbers() -> None:
+    args = {"max_steps": 200, "warmup": 0.5, "fused": True, "name": "1e-2"}
+    config, _ = _made(world.changed(world.SPEC, "training", {"args": args}))
+    assert RunFile.model_validate_json(config["data"]["run.json"]).spec.training.args == args
+
+
+def test_no_label_of_the_finetune_reaches_its_children() -> None:
+    for manifest in _made(world.SPEC):
+        assert "team" not in manifest["metadata"]["labels"]
+
+
+def test_only_the_claim_to_publish_to_can_be_written() -> None:
+    (container,) = _pod(FULL)["containers"]
+    claims = {m["mountPath"]: m.get("readOnly", False) for m in container["volumeMounts"] if "claim" in m["name"]}
+    assert claims == {"/volumes/data": True, "/volumes/data.v2": True, "/volumes/published": False}
+
+
+def test_every_volume_is_mounted_once_and_every_mount_has_a_volume() -> None:
+    pod = _pod(FULL)
+    names = [volume["name"] for volume in pod["volumes"]]
+    mounts = pod["containers"][0]["volumeMounts"]
+    assert sorted(names) == sorted({mount["name"] for mount in mounts})
+    assert len({mount["mountPath"] for mount in mounts}) == len(mounts)
+
+
+def test_the_pod_fits_pod_security_restricted() -> None:
+    pod = _pod(FULL)
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    allowed = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
+    assert {key for volume in pod["volumes"] for key in volume if key != "name"} == allowed
+
+
+def test_the_report_url_is_that_of_this_finetune() -> None:
+    settings = Settings(namespace="o", trainer_image="t", report_url="https://reports.example:1/")
+    (container,) = _made(world.SPEC, settings)[1]["spec"]["template"]["spec"]["containers"]
+    env = {e["name"]: e["value"] for e in container["env"]}
+    assert env["KUBEFLOW_TRAINER_SERVER_URL"] == (
+        "https://reports.example:1/apis/embeddings.dev/v1alpha1/namespaces/team-a/embeddingfinetunes/vdr/status"
+    )
+
+
+def test_a_gpu_of_the_user_s_own_resources_does_not_double_the_count() -> None:
+    runtime = {"gpusPerNode": 1, "resources": {"limits": {"nvidia.com/gpu": 4}}}
+    (container,) = _pod(world.changed(world.SPEC, "runtime", runtime))["containers"]
+    assert container["resources"] == {"limits": {"nvidia.com/gpu": 1}}
+
+
+STATUSES = {
+    "starting": lambda: world.started(),
+    "published": lambda: world.concluded(world.a_report()),
+    "gate-failed": lambda: world.concluded(world.a_report("GateFailed")),
+    "failed": lambda: world.concluded(world.a_report("Failed")),
+}
+
+
+@pytest.mark.parametrize("case", STATUSES)
+def test_statuses_are_as_they_were_read(case: str, golden: Golden) -> None:
+    golden(f"statuses/{case}.yaml", yaml.safe_dump(STATUSES[case]()["status"], sort_keys=False, width=110))

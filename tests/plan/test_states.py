@@ -1,0 +1,103 @@
+"""What each state means to machines: the table of conditions, read by kstatus."""
+
+import pytest
+from tests.plan import world
+from tests.plan.kstatus import Kstatus, kstatus
+
+from finetune_operator.runs import is_settled
+
+State = tuple[world.Object, list[str | None], Kstatus]
+
+
+def _decided(finetune: world.Object, **parts: object) -> world.Object:
+    return {**finetune, "status": world.decide(world.a_look(finetune, **parts)).status}
+
+
+def _running() -> world.Object:
+    return _decided(world.started(), job=world.a_job(), config=world.a_config(), pods=(world.a_running_pod(),))
+
+
+def _retrying() -> world.Object:
+    pods = (world.a_finished_pod(1),)
+    return _decided(world.started(), job=world.a_job(), config=world.a_config(), pods=pods)
+
+
+def _missing_claim() -> world.Object:
+    pods = (world.an_unschedulable_pod('persistentvolumeclaim "data" not found'),)
+    return _decided(world.started(), job=world.a_job(), config=world.a_config(), pods=pods)
+
+
+def _given_up() -> world.Object:
+    pods = (world.an_unschedulable_pod('persistentvolumeclaim "data" not found'),)
+    job, config = world.a_job(), world.a_config()
+    return _decided(world.started(), job=job, config=config, pods=pods, now=world.at(3600))
+
+
+def _invalid() -> world.Object:
+    return _decided(world.a_finetune(world.changed(world.SPEC, "training", {"epochs": "-1"})))
+
+
+def _changed_spec() -> world.Object:
+    finetune = world.concluded(world.a_report())
+    return _decided(world.edited(finetune, world.changed(world.SPEC, "training", {"seed": 1})))
+
+
+STATES: dict[str, State] = {
+    "never seen": (world.a_finetune(), [None, None, None], "InProgress"),
+    "starting": (world.started(), ["True", None, "Unknown"], "InProgress"),
+    "running": (_running(), ["True", None, "Unknown"], "InProgress"),
+    "retrying": (_retrying(), ["True", None, "Unknown"], "InProgress"),
+    "a claim is missing": (_missing_claim(), ["True", None, "Unknown"], "InProgress"),
+    "given up pending": (_given_up(), [None, "True", "False"], "Failed"),
+    "published": (world.concluded(world.a_report()), [None, None, "True"], "Current"),
+    "nothing to publish to": (
+        world.concluded(world.a_report(artifact=None), spec=world.changed(world.SPEC, "output", None)),
+        [None, None, "True"], "Current",
+    ),
+    "gate not passed": (world.concluded(world.a_report("GateFailed")), [None, "True", "False"], "Failed"),
+    "failed": (world.concluded(world.a_report("Failed")), [None, "True", "False"], "Failed"),
+    "the spec cannot work": (_invalid(), [None, "True", "False"], "Failed"),
+    "the spec has changed": (_changed_spec(), ["True", None, "Unknown"], "InProgress"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_conditions_and_kstatus_are_those_of_the_table(state: str) -> None:
+    finetune, expected, read_as = STATES[state]
+    found = world.verdicts({"conditions": [], **finetune["status"]}, "Reconciling", "Stalled", "Ready")
+    assert (found, kstatus(finetune)) == (expected, read_as)
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state != "never seen"])
+def test_every_state_speaks_of_the_present_generation_everywhere(state: str) -> None:
+    finetune, _, _ = STATES[state]
+    generations = {c["observedGeneration"] for c in finetune["status"]["conditions"]}
+    assert generations | {finetune["status"]["observedGeneration"]} == {finetune["metadata"]["generation"]}
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state != "never seen"])
+def test_gate_and_publishing_are_told_in_every_state(state: str) -> None:
+    finetune, _, _ = STATES[state]
+    assert None not in world.verdicts(finetune["status"], "GatePassed", "Published")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_exactly_the_states_that_are_not_in_progress_are_settled(state: str) -> None:
+    finetune, _, read_as = STATES[state]
+    assert is_settled(finetune) == (read_as != "InProgress")
+
+
+def test_a_finetune_that_is_being_deleted_is_terminating_and_left_alone() -> None:
+    finetune = world.started(deletionTimestamp=world.time(0))
+    assert (kstatus(finetune), is_settled(finetune)) == ("Terminating", True)
+
+
+def test_kstatus_calls_a_resource_without_conditions_current() -> None:
+    """Why `status` has the default observedGeneration -1."""
+    assert kstatus({"metadata": {"generation": 1}, "status": {}}) == "Current"
+
+
+def test_conditions_stand_in_an_order_in_which_the_first_hit_is_right() -> None:
+    for finetune, _, _ in STATES.values():
+        types = [c["type"] for c in finetune["status"].get("conditions", [])]
+        assert types == [t for t in ("Reconciling", "Stalled", "Ready", "GatePassed", "Published") if t in types]
