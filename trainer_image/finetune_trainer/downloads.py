@@ -23,6 +23,8 @@ MAX_BYTES = 64 * 2**30
 """A table larger than this comes on a volume: scratch space of a pod is rarely more."""
 _TIMEOUT = httpx.Timeout(60, connect=15)
 _MAX_REDIRECTS = 5
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses that a translator turns into IPv4 ones, private ones among them (RFC 6052)."""
 
 
 def download(
@@ -152,8 +154,10 @@ def _refuse_private(addresses: Sequence[str], url: str, places: Places) -> None:
 
 def _is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
-    return (mapped or ip).is_global and not ip.is_multicast
+    if isinstance(ip, ipaddress.IPv6Address):
+        translated = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+        ip = ip.ipv4_mapped or ip.sixtofour or translated or ip
+    return ip.is_global and not ip.is_multicast
 
 
 def _status_error(url: str, status: int) -> TrainerError:
