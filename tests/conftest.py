@@ -8,6 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples each time, and no deadline: machines differ, and tests must not.
+settings.register_profile("steady", deadline=None, derandomize=True, database=None)
+settings.load_profile("steady")
 
 pytest_plugins = ["tests.cluster.pytest_plugin"]
 GOLDEN = Path(__file__).parent / "golden"

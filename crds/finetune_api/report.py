@@ -3,6 +3,7 @@
 At most 2,048 bytes: the 12 KiB of a pod's termination messages are shared among all its containers.
 """
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -31,19 +32,28 @@ class Report(ApiModel):
     def to_json(self) -> str:
         """The Report in at most MAX_REPORT_BYTES, by leaving out what matters least.
 
-        Metrics go from the end (put gated ones first), then library versions, then texts are shortened.
+        Metrics go first, from the end (put gated ones first); then library versions, long texts, the name of
+        the image; then gates, those that hold before those that do not.
         """
         report = self
-        text = report.as_bytes()
-        while len(text) > MAX_REPORT_BYTES and report.measured and report.measured.metrics:
-            fewer = report.measured.model_copy(update={"metrics": report.measured.metrics[:-1]})
-            report = report.model_copy(update={"measured": fewer})
-            text = report.as_bytes()
-        for shorten in (_without_versions, _with_short_messages):
-            if len(text) > MAX_REPORT_BYTES:
+        while report.size > MAX_REPORT_BYTES and report.measured and report.measured.metrics:
+            report = report.with_measured(metrics=report.measured.metrics[:-1])
+        for shorten in (_without_versions, _with_short_messages, _without_image):
+            if report.size > MAX_REPORT_BYTES:
                 report = shorten(report)
-                text = report.as_bytes()
-        return text.decode()
+        while report.size > MAX_REPORT_BYTES and report.measured and report.measured.gates:
+            report = report.with_measured(gates=sorted(report.measured.gates, key=lambda g: g.passed)[:-1])
+        return report.as_bytes().decode()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole Report."""
+        return len(self.as_bytes())
+
+    def with_measured(self, **changes: object) -> "Report":
+        """A copy with a part of `measured` changed."""
+        measured = self.measured.model_copy(update=changes) if self.measured else None
+        return self.model_copy(update={"measured": measured})
 
     def as_bytes(self) -> bytes:
         """The whole Report, of any length."""
@@ -56,21 +66,26 @@ def _without_versions(report: Report) -> Report:
     return report.model_copy(update={"lineage": report.lineage.model_copy(update={"versions": {}})})
 
 
+def _without_image(report: Report) -> Report:
+    if report.lineage is None:
+        return report
+    return report.model_copy(update={"lineage": report.lineage.model_copy(update={"image": None})})
+
+
 def _with_short_messages(report: Report) -> Report:
-    updates: dict[str, object] = {}
-    if report.failure is not None:
-        updates["failure"] = report.failure.model_copy(
-            update={"message": _cut(report.failure.message, 400), "hint": _cut(report.failure.hint, 160)}
-        )
     if report.measured is not None:
-        gates = [g.model_copy(update={"message": ""}) for g in report.measured.gates]
-        updates["measured"] = report.measured.model_copy(update={"gates": gates[:4]})
-    return report.model_copy(update=updates)
+        report = report.with_measured(
+            gates=[g.model_copy(update={"message": ""}) for g in report.measured.gates]
+        )
+    if report.failure is None:
+        return report
+    texts = {"message": _cut(report.failure.message, 400), "hint": _cut(report.failure.hint, 160)}
+    return report.model_copy(update={"failure": report.failure.model_copy(update=texts)})
 
 
 def _cut(text: str, length: int) -> str:
-    """At most `length` bytes of JSON: a character may take up to 12 there."""
+    """At most `length` bytes as JSON writes it: a control character takes six there."""
     cut = text
-    while len(cut.encode("unicode_escape")) > length:
+    while len(json.dumps(cut, ensure_ascii=False).encode()) - 2 > length:
         cut = cut[: len(cut) * 3 // 4]
     return cut

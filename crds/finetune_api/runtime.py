@@ -37,7 +37,7 @@ class Resources(ApiModel):
 class Runtime(ApiModel):
     """What the trainer's pod gets."""
 
-    image: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][!-~]*$", max_length=512)] | None = None
+    image: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][!-~]*$", max_length=256)] | None = None
     """Trainer image. Absent: the operator's own."""
     gpus_per_node: Annotated[int, Field(ge=0, le=1)] = 1
     """GPUs of the pod; 0 trains on the CPU."""

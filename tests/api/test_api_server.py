@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune_api import FinetuneSpec, names
@@ -161,10 +161,7 @@ def some_changes(draw: st.DrawFn) -> Changes:
     return {path: draw(st.sampled_from(POOL[path])) for path in paths}
 
 
-@settings(
-    max_examples=150, deadline=None, derandomize=True, database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+@settings(max_examples=150)
 @given(changes=some_changes())
 def test_models_and_api_server_agree_on_any_spec(answer: Ask, changes: Changes) -> None:
     spec = a_spec(changes)

@@ -65,7 +65,9 @@ def _contains(whole: object, part: object) -> bool:
 
 def test_every_reason_that_is_explained_is_given_somewhere() -> None:
     rows = re.findall(
-        r"^\| (`[A-Z][A-Za-z]+`(?:, `[A-Z][A-Za-z]+`)*) \|", (ROOT / "crds/README.md").read_text(), re.M
+        r"^\| (`[A-Z][A-Za-z]+`(?:, `[A-Z][A-Za-z]+`)*) \|",
+        (ROOT / "crds/README.md").read_text(),
+        re.MULTILINE,
     )
     reasons = {reason for row in rows for reason in re.findall(r"`(\w+)`", row)}
     sources = [p for folder in ("operator", "trainer_image") for p in (ROOT / folder).rglob("*.py")]
