@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from finetune_api.run_file import WORK_DIR
 from tests.images.dockerfile import Stage, parse_dockerfile
 
 ROOT = Path(__file__).parents[2]
@@ -99,3 +100,9 @@ def test_the_chart_and_the_recipes_mean_the_same_images(folder: str, project: di
     assert f"--tag {name}:{version} ." in (ROOT / folder / "Dockerfile").read_text()
     assert f"repository: {name}\n" in values
     assert f"appVersion: {version}\n" in chart
+
+
+def test_the_trainers_home_is_where_a_job_mounts_its_scratch_space() -> None:
+    last = parse_dockerfile(ROOT / "trainer_image/Dockerfile")[-1]
+    assert last.values("WORKDIR") == [WORK_DIR]
+    assert f"HOME={WORK_DIR}" in last.values("ENV")[0].split()
