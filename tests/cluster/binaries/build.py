@@ -114,6 +114,8 @@ def ensure_built(module: Module, report: Callable[[str], None]) -> Path:
 def _build(module: Module, root: Path, target: Path, report: Callable[[str], None]) -> None:
     if shutil.which("go") is None:
         raise ClusterError(f"building {module.name} {module.version} needs Go 1.24 or newer on PATH")
+    for left_over in root.glob(f".{module.name}-*"):  # of a builder that was killed; the lock is ours now
+        shutil.rmtree(left_over, ignore_errors=True)
     started = time.monotonic()
     scratch = Path(tempfile.mkdtemp(prefix=f".{module.name}-", dir=root))
     try:
