@@ -8,10 +8,20 @@ from finetune_api.fields import ApiModel
 from finetune_api.uris import OutputUri
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+MAX_WHOLE_QUANTITY = 2**53
+"""Beyond it JSON readers differ; no node has as many bytes."""
 QuantityText = Annotated[str, StringConstraints(pattern=QUANTITY_PATTERN, max_length=24)]
 Quantity = Annotated[
-    int | QuantityText,
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN, "maxLength": 24}),
+    Annotated[int, Field(ge=0, le=MAX_WHOLE_QUANTITY)] | QuantityText,
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "minimum": 0,
+            "maximum": MAX_WHOLE_QUANTITY,
+            "pattern": QUANTITY_PATTERN,
+            "maxLength": 24,
+        }
+    ),
 ]
 ResourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$", max_length=128)]
 
