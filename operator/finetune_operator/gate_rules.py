@@ -8,6 +8,7 @@ from finetune_api.evaluation import Gate
 from finetune_api.report import Report
 from finetune_api.run_file import RUN_FILE, RunFile
 from finetune_api.status import Run
+from finetune_operator.gates import were_decided_here
 from finetune_operator.outcome import conclude, decided_again
 from finetune_operator.situation import Situation
 from finetune_operator.steps import Step, begin_next
@@ -26,9 +27,10 @@ def judge_fresh(situation: Situation, report: Report, run: Run) -> Step:
 
 def judge_stored(situation: Situation, report: Report) -> Step:
     """The end of a run that was over when the spec changed, from the numbers in its status."""
-    again = decided_again(report, situation.spec)
-    if again is None and _gates_of_the_run(situation) == situation.spec.evaluation.gates:
-        again = report
+    are_the_same = _gates_of_the_run(situation) == situation.spec.evaluation.gates
+    if are_the_same and _is_verdict_of_the_trainer(report):
+        return _judge(situation, report, report, situation.run)
+    again = decided_again(report, situation.spec) or (report if are_the_same else None)
     return _judge(situation, report, again, situation.run)
 
 
@@ -46,6 +48,11 @@ def _judge(situation: Situation, report: Report, again: Report | None, run: Run)
     numbers = conclude(situation, report, run)
     kept = {part: getattr(numbers, part) for part in ("evaluation", "lineage", "artifact")}
     return replace(step, status=step.status.model_copy(update=kept))
+
+
+def _is_verdict_of_the_trainer(report: Report) -> bool:
+    results = report.measured.gates if report.measured else []
+    return bool(results) and not were_decided_here(results)
 
 
 def _lacks_its_model(situation: Situation, report: Report) -> bool:

@@ -1,6 +1,5 @@
 """From the Report that a run left to the status it ends with."""
 
-from finetune_api import gates
 from finetune_api.report import Report
 from finetune_api.spec import FinetuneSpec
 from finetune_api.status import (
@@ -17,7 +16,7 @@ from finetune_api.status import (
     PrimaryResult,
     Run,
 )  # fmt: skip
-from finetune_operator import conditions
+from finetune_operator import conditions, gates
 from finetune_operator.conditions import Verdict
 from finetune_operator.situation import Situation
 from finetune_operator.statuses import failed, with_verdicts
@@ -177,7 +176,8 @@ def _failed_gates(measured: Measured | None) -> str:
 
 
 def _told(result: GateResult) -> str:
-    return result.message.rstrip(".") or f"{result.evaluator} {result.metric}"
+    found = result.message.rstrip(".")
+    return f"{result.evaluator} {result.metric}{': ' if found else ''}{found}"
 
 
 def _low_power(measured: Measured | None) -> str:

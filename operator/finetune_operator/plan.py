@@ -41,8 +41,6 @@ _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     pod_rules.conclude_a_finished_job,
     run_rules.wait_for_what_is_being_deleted,
     run_rules.replace_an_outdated_config,
-    run_rules.make_the_job,
-    pod_rules.follow_the_job,
 )
 
 
@@ -61,12 +59,22 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     """Total: whatever was observed, there is a Plan."""
     situation = Situation(observed, settings)
     try:
-        step = next(step for rule in _RULES if (step := rule(situation)) is not None)
+        step = _first_hit(situation) or _go_on(situation)
     except Stalled as error:
         step = _stall(situation, error)
     except Waiting as error:
         step = _wait(situation, error)
     return _quiet(situation, step)
+
+
+def _first_hit(situation: Situation) -> Step | None:
+    return next((step for rule in _RULES if (step := rule(situation)) is not None), None)
+
+
+def _go_on(situation: Situation) -> Step:
+    """Nothing stands in the way of the run."""
+    job = situation.observed.job
+    return run_rules.make_the_job(situation) if job is None else pod_rules.follow_the_job(situation, job)
 
 
 def _stall(situation: Situation, error: Stalled) -> Step:

@@ -58,11 +58,8 @@ def conclude_a_finished_job(situation: Situation) -> Step | None:
     return replace(step, status=step.status.model_copy(update={"progress": live.progress}))
 
 
-def follow_the_job(situation: Situation) -> Step | None:
-    """The Job goes on: its pod does not start, or runs, or comes up. One of the three holds."""
-    job = situation.observed.job
-    if job is None:
-        return None
+def follow_the_job(situation: Situation, job: Object) -> Step:
+    """The Job goes on: its pod does not start, or runs, or comes up."""
     step = (
         _show_why_no_pod_starts(situation, job)
         or _follow_a_running_pod(situation, job)

@@ -132,10 +132,9 @@ def problem_of(job: Object, pod: Object | None, events: Sequence[Object]) -> Pro
 
 def _from_scheduler(pod: Object) -> Problem | None:
     conditions = (pod.get("status") or {}).get("conditions") or []
-    for condition in conditions:
-        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return _problem("Unschedulable", condition.get("message") or "", about=pod)
-    return None
+    told = (c for c in conditions if (c.get("type"), c.get("reason")) == ("PodScheduled", "Unschedulable"))
+    condition = next(told, None)
+    return _problem("Unschedulable", condition.get("message") or "", about=pod) if condition else None
 
 
 def _from_container(pod: Object) -> Problem | None:

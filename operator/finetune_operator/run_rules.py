@@ -127,11 +127,9 @@ def replace_an_outdated_config(situation: Situation) -> Step | None:
     )
 
 
-def make_the_job(situation: Situation) -> Step | None:
+def make_the_job(situation: Situation) -> Step:
     """ConfigMap first: the pod mounts it."""
     observed, run = situation.observed, situation.run
-    if observed.job is not None:
-        return None
     missing = () if observed.config else (config_map(situation),)
     job = build_job(observed.finetune, situation.spec, run, situation.settings)
     reason, message = STARTING, starting_message(run.job)

@@ -11,7 +11,7 @@ from finetune_api.spec_hash import spec_hash
 from finetune_api.status import Condition, FinetuneStatus, Run
 from finetune_operator.conditions import Stamp, find
 from finetune_operator.errors import Stalled
-from finetune_operator.objects import name_of, parse_time, uid_of
+from finetune_operator.objects import parse_time, uid_of
 from finetune_operator.observed import Observed
 from finetune_operator.runs import children_name, stored_status
 from finetune_operator.settings import Settings
@@ -25,10 +25,6 @@ class Situation:
 
     observed: Observed
     settings: Settings
-
-    @property
-    def name(self) -> str:
-        return name_of(self.observed.finetune)
 
     @property
     def namespace(self) -> str:

@@ -4,7 +4,7 @@ import re
 
 _USER_IN_URL = re.compile(r"(?<=://)[^\s/@]+@")
 _QUERY_OF_URL = re.compile(r"\?[^\s\"')]+")
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]{0,15}://\S+", re.IGNORECASE)
 
 
 def without_credentials(text: str) -> str:

@@ -1,12 +1,13 @@
 """A spec that changes: another run, another try, other gates, or nothing at all."""
 
 import pytest
-from tests.plan import world
 
 from finetune_api.status import Metric
 from finetune_operator.runs import awaits_previous_job, children_name, run_number
+from tests.plan import world
 
 OTHER = world.changed(world.SPEC, "training", {"seed": 1})
+NOT_PASSED = "Run 1 did not pass its gates: pages ndcg@10:"
 GATE = {"evaluator": "pages", "metric": "ndcg@10"}
 
 
@@ -22,7 +23,12 @@ def test_a_changed_spec_stops_the_job_before_the_next_run_gets_one() -> None:
     assert (decision.create, decision.requeue_after_seconds) == ((), 0.0)
     words = ("True", "SpecChanged", "The spec has changed: run 1 gives way to a new one.")
     assert world.said(decision.status, "Reconciling") == words
-    assert decision.status["run"] == {"number": 2, "specHash": world.hash_of(OTHER), "job": "vdr-2", "attempt": 0}
+    assert decision.status["run"] == {
+        "number": 2,
+        "specHash": world.hash_of(OTHER),
+        "job": "vdr-2",
+        "attempt": 0,
+    }
 
     waiting = {**finetune, "status": decision.status}
     assert (awaits_previous_job(waiting), run_number(waiting), children_name(waiting)) == (True, 2, "vdr-2")
@@ -34,8 +40,10 @@ def test_a_changed_spec_stops_the_job_before_the_next_run_gets_one() -> None:
     decision = world.decide(world.a_look(waiting))
     assert world.all_objects(decision.create) == ["ConfigMap/vdr-2", "Job/vdr-2"]
     assert world.said(decision.status, "Reconciling") == (
-        "True", "Starting", "Job vdr-2 was made; its pod comes up.",
-    )  # fmt: skip
+        "True",
+        "Starting",
+        "Job vdr-2 was made; its pod comes up.",
+    )
 
 
 def test_a_previous_job_that_nobody_has_deleted_yet_is_deleted() -> None:
@@ -64,7 +72,12 @@ def test_a_run_without_a_job_hands_its_number_on() -> None:
     waiting = {**finetune, "status": world.decide(world.a_look(finetune)).status}
     third = world.changed(world.SPEC, "training", {"seed": 2})
     decision = world.decide(world.a_look(world.edited(waiting, third), previous_job=world.a_job()))
-    assert decision.status["run"] == {"number": 2, "specHash": world.hash_of(third), "job": "vdr-2", "attempt": 0}
+    assert decision.status["run"] == {
+        "number": 2,
+        "specHash": world.hash_of(third),
+        "job": "vdr-2",
+        "attempt": 0,
+    }
 
 
 def test_a_wait_without_words_finds_its_own() -> None:
@@ -73,8 +86,10 @@ def test_a_wait_without_words_finds_its_own() -> None:
     waiting = {**finetune, "status": {**status, "conditions": []}}
     decision = world.decide(world.a_look(waiting, previous_job=world.a_job()))
     assert world.said(decision.status, "Reconciling") == (
-        "True", "Starting", "Job vdr-2 was made; its pod comes up.",
-    )  # fmt: skip
+        "True",
+        "Starting",
+        "Job vdr-2 was made; its pod comes up.",
+    )
 
 
 def test_the_published_model_stays_while_the_next_run_goes_on() -> None:
@@ -82,9 +97,10 @@ def test_the_published_model_stays_while_the_next_run_goes_on() -> None:
     status = world.decide(world.a_look(finetune)).status
     assert (status["artifact"], status["evaluation"]["run"]) == (world.ARTIFACT, 1)
     assert world.said(status, "Published") == (
-        "Unknown", "NotDecided",
+        "Unknown",
+        "NotDecided",
         "Run 2 has published nothing yet. The model of run 1 stays published at pvc://published/vdr/1-0123456789ab.",
-    )  # fmt: skip
+    )
 
 
 def test_a_change_without_another_hash_leaves_a_published_model_as_it_is() -> None:
@@ -101,7 +117,9 @@ def test_a_change_without_another_hash_leaves_a_published_model_as_it_is() -> No
 
 
 def test_any_change_tries_again_after_a_failure() -> None:
-    finetune = world.edited(world.concluded(world.a_report("Failed")), world.changed(world.SPEC, "limits.retries", 0))
+    finetune = world.edited(
+        world.concluded(world.a_report("Failed")), world.changed(world.SPEC, "limits.retries", 0)
+    )
     decision = world.decide(world.a_look(finetune, job=world.failed(world.a_job())))
     assert (decision.status["run"]["number"], [d.name for d in decision.delete]) == (2, ["vdr-1"])
 
@@ -110,16 +128,20 @@ def test_a_gate_that_now_says_no_stalls_and_leaves_what_is_published() -> None:
     finetune = world.edited(world.concluded(world.a_report()), _gates(minimum="0.95"))
     decision = world.decide(world.a_look(finetune, config=world.a_config()))
     assert (decision.create, decision.status["phase"], decision.status["artifact"]) == (
-        (), "GateFailed", world.ARTIFACT,
-    )  # fmt: skip
+        (),
+        "GateFailed",
+        world.ARTIFACT,
+    )
     assert world.said(decision.status, "GatePassed") == (
-        "False", "GateNotPassed",
-        "Run 1 did not pass its gates: pages ndcg@10: found 0.940, wanted at least 0.95.",
-    )  # fmt: skip
+        "False",
+        "GateNotPassed",
+        f"{NOT_PASSED} found 0.940, wanted at least 0.95 (from stored numbers).",
+    )
     assert world.said(decision.status, "Published") == (
-        "True", "Published",
+        "True",
+        "Published",
         "Its model was published before the gates changed and stays at pvc://published/vdr/1-0123456789ab.",
-    )  # fmt: skip
+    )
     back = world.edited({**finetune, "status": decision.status}, world.SPEC)
     again = world.decide(world.a_look(back, config=world.a_config()))
     assert (again.create, again.status["phase"]) == ((), "Ready")
@@ -130,8 +152,10 @@ def test_a_gate_that_now_says_yes_runs_again_because_the_model_was_not_kept() ->
     decision = world.decide(world.a_look(finetune, config=world.a_config()))
     assert decision.status["run"]["number"] == 2
     assert world.said(decision.status, "Reconciling") == (
-        "True", "GatesChanged", "Run 1 passes the changed gates, but its model was not kept: it runs again.",
-    )  # fmt: skip
+        "True",
+        "GatesChanged",
+        "Run 1 passes the changed gates, but its model was not kept: it runs again.",
+    )
 
 
 def test_a_gate_that_now_says_yes_is_ready_when_nothing_is_to_be_published() -> None:
@@ -147,25 +171,32 @@ def test_a_gate_that_still_says_no_says_so_in_the_new_words() -> None:
     finetune = world.edited(world.concluded(world.a_report("GateFailed")), _gates(minimum="0.99"))
     status = world.decide(world.a_look(finetune)).status
     assert world.said(status, "GatePassed") == (
-        "False", "GateNotPassed",
-        "Run 1 did not pass its gates: pages ndcg@10: found 0.850, wanted at least 0.99.",
-    )  # fmt: skip
+        "False",
+        "GateNotPassed",
+        f"{NOT_PASSED} found 0.850, wanted at least 0.99 (from stored numbers).",
+    )
 
 
 def test_gates_without_any_number_let_everything_pass() -> None:
-    finetune = world.edited(world.concluded(world.a_report()), world.changed(world.SPEC, "evaluation.gates", []))
+    finetune = world.edited(
+        world.concluded(world.a_report()), world.changed(world.SPEC, "evaluation.gates", [])
+    )
     status = world.decide(world.a_look(finetune)).status
     assert world.said(status, "GatePassed") == (
-        "True", "NoGates", "spec.evaluation.gates is empty: every result passes.",
-    )  # fmt: skip
+        "True",
+        "NoGates",
+        "spec.evaluation.gates is empty: every result passes.",
+    )
 
 
 def test_a_gate_on_a_number_that_was_not_stored_runs_again() -> None:
     finetune = world.edited(world.concluded(world.a_report()), _gates(metric="map@100", minimum="0.1"))
     decision = world.decide(world.a_look(finetune, config=world.a_config()))
     assert world.said(decision.status, "Reconciling") == (
-        "True", "GatesChanged", "The gates have changed and read numbers that run 1 did not store: it runs again.",
-    )  # fmt: skip
+        "True",
+        "GatesChanged",
+        "The gates have changed and read numbers that run 1 did not store: it runs again.",
+    )
     assert decision.status["evaluation"]["gateData"]["decisions"] == 1
 
 
@@ -176,6 +207,27 @@ def test_gates_that_did_not_change_keep_a_verdict_whose_numbers_are_not_stored()
     changed = world.edited(finetune, world.changed(spec, "limits.retries", 0))
     decision = world.decide(world.a_look(changed, config=world.a_config(spec)))
     assert (decision.create, decision.status["phase"]) == ((), "Ready")
+
+
+def test_gates_that_did_not_change_are_not_decided_again_on_rounded_numbers() -> None:
+    """The trainer saw 0.89996, which is stored as 0.9000."""
+    measured = world.changed(world.a_report("GateFailed")["measured"], "primary.tuned", "0.9000")
+    finetune = world.concluded(world.a_report("GateFailed", measured=measured))
+    changed = world.edited(finetune, world.changed(world.SPEC, "limits.retries", 0))
+    decision = world.decide(world.a_look(changed, config=world.a_config()))
+    assert (decision.create, decision.status["phase"]) == ((), "GateFailed")
+
+
+def test_numbers_that_were_never_stored_run_again() -> None:
+    finetune = world.concluded(world.a_report(measured=None))
+    changed = world.edited(finetune, world.changed(world.SPEC, "limits.retries", 0))
+    assert world.decide(world.a_look(changed)).status["run"]["number"] == 2
+
+
+def test_a_report_without_numbers_cannot_be_decided_again() -> None:
+    finetune = world.edited(world.started(), _gates(minimum="0.95"))
+    status = world.concluded(world.a_report(measured=None), finetune)["status"]
+    assert status["run"]["number"] == 2
 
 
 @pytest.mark.parametrize("data", [None, {"run.json": "{}"}, {"run.json": "not JSON"}])
@@ -197,8 +249,10 @@ def test_gates_that_change_while_the_run_goes_on_decide_at_its_end() -> None:
     status = world.concluded(world.a_report("GateFailed"), finetune)["status"]
     assert (status["run"]["number"], status["evaluation"]["run"]) == (2, 1)
     assert world.said(status, "Reconciling") == (
-        "True", "GatesChanged", "Run 1 passes the changed gates, but its model was not kept: it runs again.",
-    )  # fmt: skip
+        "True",
+        "GatesChanged",
+        "Run 1 passes the changed gates, but its model was not kept: it runs again.",
+    )
 
 
 def test_a_failure_is_a_failure_under_any_gates() -> None:

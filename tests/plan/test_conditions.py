@@ -1,7 +1,16 @@
 """Conditions: one list in, a new list out."""
 
 from finetune_api.status import Condition
-from finetune_operator.conditions import MAX_MESSAGE, Stamp, Verdict, find, progressing, ready, set_condition, stalled
+from finetune_operator.conditions import (
+    MAX_MESSAGE,
+    Stamp,
+    Verdict,
+    find,
+    progressing,
+    ready,
+    set_condition,
+    stalled,
+)
 from tests.plan.world import at, time
 
 FIRST, LATER = Stamp(1, at(0)), Stamp(2, at(60))
@@ -34,7 +43,11 @@ def test_a_condition_of_somebody_else_stays_at_the_end() -> None:
     theirs = Condition(
         type="Approved", status="True", reason="Yes", last_transition_time=time(0), observed_generation=1
     )
-    assert [c.type for c in progressing([theirs], "Starting", "", FIRST)] == ["Reconciling", "Ready", "Approved"]
+    assert [c.type for c in progressing([theirs], "Starting", "", FIRST)] == [
+        "Reconciling",
+        "Ready",
+        "Approved",
+    ]
 
 
 def test_reconciling_and_stalled_are_never_both_there() -> None:
@@ -53,6 +66,8 @@ def test_a_condition_that_was_away_begins_anew() -> None:
 
 
 def test_a_message_has_no_credentials_and_an_end() -> None:
-    (condition,) = set_condition([], _ready("True", "Ok", f"s3://key:secret@bucket/x?sig=1 {'x' * 5000}"), FIRST)
+    (condition,) = set_condition(
+        [], _ready("True", "Ok", f"s3://key:secret@bucket/x?sig=1 {'x' * 5000}"), FIRST
+    )
     assert condition.message.startswith("s3://bucket/x xxx")
     assert (len(condition.message), condition.message[-3:]) == (MAX_MESSAGE, "...")

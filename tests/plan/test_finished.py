@@ -1,19 +1,20 @@
 """How a run ends: by its Report, wherever that is found, and else by what is left of its pods."""
 
 import json
+from typing import Any
 
 import pytest
-from tests.plan import world
 
 from finetune_api.report import Report
 from finetune_api.status import Progress
-from finetune_operator.observed import LiveProgress
+from finetune_operator.observed import LiveProgress, Observed
+from tests.plan import world
 
 EARLIER = {**world.ARTIFACT, "uri": "pvc://published/vdr/1-earlier"}
 NUMBERS = "pages_cosine_ndcg@10 went from 0.016 to 0.940 (gain 0.924, 95 % interval 0.901 to 0.944)."
 
 
-def _ended(left: world.Object | None = None, *, code: int = 0, **parts: object) -> world.Observed:
+def _ended(left: world.Object | None = None, *, code: int = 0, **parts: Any) -> Observed:
     """A run whose only pod ended with that code and left that Report."""
     job = world.complete(world.a_job()) if code == 0 else world.failed(world.a_job())
     pods = (world.a_finished_pod(code, json.dumps(left) if left else ""),)
@@ -21,33 +22,47 @@ def _ended(left: world.Object | None = None, *, code: int = 0, **parts: object) 
     return world.a_look(world.started(), **{**usual, **parts})
 
 
-def _posted(outcome: str = "Succeeded", **parts: object) -> Report:
+def _posted(outcome: str = "Succeeded", **parts: Any) -> Report:
     return Report.model_validate(world.a_report(outcome, **parts))
 
 
 def test_a_published_model_is_ready_with_numbers_artifact_and_lineage() -> None:
     status = world.decide(_ended(world.a_report())).status
     assert world.said(status, "Ready") == (
-        "True", "Published", f"Run 1 published pvc://published/vdr/1-0123456789ab. {NUMBERS}",
-    )  # fmt: skip
+        "True",
+        "Published",
+        f"Run 1 published pvc://published/vdr/1-0123456789ab. {NUMBERS}",
+    )
     assert world.said(status, "GatePassed") == (
-        "True", "GatesHold", "All gates hold: pages ndcg@10: found 0.940, wanted at least 0.90.",
-    )  # fmt: skip
-    assert (status["phase"], status["artifact"], status["lineage"]) == ("Ready", world.ARTIFACT, world.LINEAGE)
+        "True",
+        "GatesHold",
+        "All gates hold: pages ndcg@10: found 0.940, wanted at least 0.90.",
+    )
+    assert (status["phase"], status["artifact"], status["lineage"]) == (
+        "Ready",
+        world.ARTIFACT,
+        world.LINEAGE,
+    )
     assert status["evaluation"] == {
-        **world.MEASURED, "run": 1, "gateData": {"digest": "sha256:cc", "decisions": 1},
-    }  # fmt: skip
+        **world.MEASURED,
+        "run": 1,
+        "gateData": {"digest": "sha256:cc", "decisions": 1},
+    }
     assert status["run"]["completionTime"] == world.time(600)
 
 
 def test_without_an_output_the_model_is_measured_and_nothing_published() -> None:
     status = world.decide(_ended(world.a_report(artifact=None))).status
     assert world.said(status, "Ready") == (
-        "True", "Measured", f"Run 1 measured the model; spec.output asks for no publishing. {NUMBERS}",
-    )  # fmt: skip
+        "True",
+        "Measured",
+        f"Run 1 measured the model; spec.output asks for no publishing. {NUMBERS}",
+    )
     assert world.said(status, "Published") == (
-        "False", "NoOutput", "spec.output is absent: nothing is published.",
-    )  # fmt: skip
+        "False",
+        "NoOutput",
+        "spec.output is absent: nothing is published.",
+    )
 
 
 def test_without_a_baseline_there_is_no_talk_of_a_gain() -> None:
@@ -55,21 +70,28 @@ def test_without_a_baseline_there_is_no_talk_of_a_gain() -> None:
     measured = {**world.MEASURED, "primary": {**primary, "comparedTo": "None"}, "gates": []}
     status = world.decide(_ended(world.a_report(measured=measured))).status
     assert world.said(status, "Ready") == (
-        "True", "Published", "Run 1 published pvc://published/vdr/1-0123456789ab. pages_cosine_ndcg@10 is 0.940.",
-    )  # fmt: skip
+        "True",
+        "Published",
+        "Run 1 published pvc://published/vdr/1-0123456789ab. pages_cosine_ndcg@10 is 0.940.",
+    )
     assert world.said(status, "GatePassed") == (
-        "True", "NoGates", "spec.evaluation.gates is empty: every result passes.",
-    )  # fmt: skip
+        "True",
+        "NoGates",
+        "spec.evaluation.gates is empty: every result passes.",
+    )
 
 
 def test_a_gain_without_an_interval_is_told_without() -> None:
     primary = {k: v for k, v in world.MEASURED["primary"].items() if k not in {"gainLow", "gainHigh"}}
     status = world.decide(_ended(world.a_report(measured={**world.MEASURED, "primary": primary}))).status
     assert world.said(status, "Ready") == (
-        "True", "Published",
-        "Run 1 published pvc://published/vdr/1-0123456789ab."
-        " pages_cosine_ndcg@10 went from 0.016 to 0.940 (gain 0.924).",
-    )  # fmt: skip
+        "True",
+        "Published",
+        (
+            "Run 1 published pvc://published/vdr/1-0123456789ab."
+            " pages_cosine_ndcg@10 went from 0.016 to 0.940 (gain 0.924)."
+        ),
+    )
 
 
 @pytest.mark.parametrize(("clusters", "warned"), [(99, True), (100, False)])
@@ -87,9 +109,10 @@ def test_a_gate_that_says_no_stalls_and_publishes_nothing() -> None:
     assert world.said(status, "GatePassed") == ("False", "GateNotPassed", why)
     assert world.said(status, "Published") == ("False", "GateNotPassed", "Nothing was published by run 1.")
     assert world.said(status, "Stalled") == (
-        "True", "GateNotPassed",
+        "True",
+        "GateNotPassed",
         f"{why} Nothing was published by run 1. Change the spec, the data or the gates.",
-    )  # fmt: skip
+    )
     assert (status["phase"], status["evaluation"]["primary"]["tuned"]) == ("GateFailed", "0.850")
 
 
@@ -102,9 +125,10 @@ def test_a_gate_that_says_no_leaves_the_earlier_model() -> None:
     status = world.decide(world.a_look(finetune, job=look.job, config=look.config, pods=look.pods)).status
     assert status["artifact"] == EARLIER
     assert world.said(status, "Published") == (
-        "False", "GateNotPassed",
+        "False",
+        "GateNotPassed",
         "Nothing was published: the model of run 1 stays at pvc://published/vdr/1-earlier.",
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,16 +153,22 @@ def test_a_report_without_numbers_still_ends_the_run() -> None:
 def test_a_failure_is_told_in_the_words_of_the_report() -> None:
     status = world.decide(_ended(world.a_report("Failed"), code=11)).status
     assert status["failure"] == {
-        "reason": "ColumnMissing", "message": "column 'image' is not in pages", "hint": "Name one that is.",
+        "reason": "ColumnMissing",
+        "message": "column 'image' is not in pages",
+        "hint": "Name one that is.",
         "retryable": False,
-    }  # fmt: skip
+    }
     assert world.said(status, "Stalled") == (
-        "True", "ColumnMissing", "column 'image' is not in pages. Name one that is.",
-    )  # fmt: skip
+        "True",
+        "ColumnMissing",
+        "column 'image' is not in pages. Name one that is.",
+    )
     assert world.said(status, "Published") == ("False", "ColumnMissing", "Run 1 published nothing.")
     assert world.said(status, "GatePassed") == (
-        "Unknown", "NotDecided", "Run 1 failed before its gates were decided.",
-    )  # fmt: skip
+        "Unknown",
+        "NotDecided",
+        "Run 1 failed before its gates were decided.",
+    )
 
 
 def test_a_failure_after_the_gates_have_held_says_that_they_held() -> None:
@@ -169,7 +199,7 @@ def test_a_termination_message_goes_before_a_posted_report() -> None:
 
 
 @pytest.mark.parametrize("parts", [{"run": 2}, {"uid": "another"}])
-def test_a_report_of_another_run_or_finetune_is_not_believed(parts: dict[str, object]) -> None:
+def test_a_report_of_another_run_or_finetune_is_not_believed(parts: dict[str, Any]) -> None:
     for look in (_ended(world.a_report(**parts)), _ended(report=_posted(**parts))):
         assert world.decide(look).status["failure"]["reason"] == "ReportMissing"
 
@@ -226,7 +256,9 @@ def test_the_same_data_deciding_again_in_a_later_run_is_counted() -> None:
         finetune = _rerun(world.edited(finetune, spec), number)
         assert finetune["status"]["evaluation"]["gateData"] == {"digest": "sha256:cc", "decisions": number}
     other = {**world.LINEAGE, "evalData": "sha256:dd"}
-    finetune = _rerun(world.edited(finetune, world.changed(world.SPEC, "training", {"seed": 9})), 4, lineage=other)
+    finetune = _rerun(
+        world.edited(finetune, world.changed(world.SPEC, "training", {"seed": 9})), 4, lineage=other
+    )
     assert finetune["status"]["evaluation"]["gateData"] == {"digest": "sha256:dd", "decisions": 1}
 
 
@@ -244,11 +276,9 @@ def test_numbers_without_lineage_do_not_count() -> None:
     assert "gateData" not in finetune["status"]["evaluation"]
 
 
-def _rerun(finetune: world.Object, number: int, outcome: str = "Succeeded", **parts: object) -> world.Object:
+def _rerun(finetune: world.Object, number: int, outcome: str = "Succeeded", **parts: Any) -> world.Object:
     """The finetune after the run of that number, from the changed spec to its Report."""
     look = world.a_look(finetune)
     for _ in range(2):
         look = world.applied(look, world.decide(look))
-    return world.concluded(
-        world.a_report(outcome, run=number, **parts), look.finetune, spec=finetune["spec"]
-    )
+    return world.concluded(world.a_report(outcome, run=number, **parts), look.finetune, spec=finetune["spec"])

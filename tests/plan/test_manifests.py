@@ -4,27 +4,43 @@ from collections.abc import Callable
 
 import pytest
 import yaml
-from tests.plan import world
 
 from finetune_api.run_file import RunFile
 from finetune_operator.settings import Settings
+from tests.plan import world
 
 Golden = Callable[[str, str], None]
 
 FULL = world.changed(
-    world.changed(world.SPEC, "model", {
-        "uri": f"hf://owner/model@{'a' * 40}", "secretRef": {"name": "hub.token"},
-    }),
+    world.changed(
+        world.SPEC,
+        "model",
+        {
+            "uri": f"hf://owner/model@{'a' * 40}",
+            "secretRef": {"name": "hub.token"},
+        },
+    ),
     "data.eval",
     [
-        {"name": "unseen", "uri": "https://data.example/unseen.parquet", "secretRef": {"name": "web"},
-         "columns": {"query": "query", "positive": "image"}},
-        {"name": "judged",
-         "queries": {"uri": "pvc://data.v2/queries", "id": "qid", "input": "text"},
-         "corpus": {"uri": "pvc://published/corpus", "id": "pid", "input": "image"},
-         "qrels": {"uri": f"hf://owner/qrels@{'b' * 40}", "query": "qid", "document": "pid", "secretRef": {"name": "web"}}},
+        {
+            "name": "unseen",
+            "uri": "https://data.example/unseen.parquet",
+            "secretRef": {"name": "web"},
+            "columns": {"query": "query", "positive": "image"},
+        },
+        {
+            "name": "judged",
+            "queries": {"uri": "pvc://data.v2/queries", "id": "qid", "input": "text"},
+            "corpus": {"uri": "pvc://published/corpus", "id": "pid", "input": "image"},
+            "qrels": {
+                "uri": f"hf://owner/qrels@{'b' * 40}",
+                "query": "qid",
+                "document": "pid",
+                "secretRef": {"name": "web"},
+            },
+        },
     ],
-)  # fmt: skip
+)
 FULL["runtime"] = {
     "image": "registry.example/own@sha256:99",
     "gpuResourceName": "nvidia.com/mig-1g.10gb",
@@ -55,8 +71,9 @@ def test_the_config_map_holds_the_run_as_the_trainer_reads_it() -> None:
     file = RunFile.model_validate_json(config["data"]["run.json"])
     assert (file.namespace, file.name, file.uid, file.run) == ("team-a", "vdr", world.UID, 1)
     assert (file.spec.to_dict()["runtime"]["resources"], file.spec_hash) == (
-        FULL["runtime"]["resources"], world.hash_of(FULL),
-    )  # fmt: skip
+        FULL["runtime"]["resources"],
+        world.hash_of(FULL),
+    )
     assert config["data"]["ca.crt"] == world.CA
 
 
@@ -73,7 +90,9 @@ def test_no_label_of_the_finetune_reaches_its_children() -> None:
 
 def test_only_the_claim_to_publish_to_can_be_written() -> None:
     (container,) = _pod(FULL)["containers"]
-    claims = {m["mountPath"]: m.get("readOnly", False) for m in container["volumeMounts"] if "claim" in m["name"]}
+    claims = {
+        m["mountPath"]: m.get("readOnly", False) for m in container["volumeMounts"] if "claim" in m["name"]
+    }
     assert claims == {"/volumes/data": True, "/volumes/data.v2": True, "/volumes/published": False}
 
 
@@ -111,8 +130,8 @@ def test_a_gpu_of_the_user_s_own_resources_does_not_double_the_count() -> None:
     assert container["resources"] == {"limits": {"nvidia.com/gpu": 1}}
 
 
-STATUSES = {
-    "starting": lambda: world.started(),
+STATUSES: dict[str, Callable[[], world.Object]] = {
+    "starting": world.started,
     "published": lambda: world.concluded(world.a_report()),
     "gate-failed": lambda: world.concluded(world.a_report("GateFailed")),
     "failed": lambda: world.concluded(world.a_report("Failed")),

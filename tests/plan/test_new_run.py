@@ -3,20 +3,26 @@
 from dataclasses import replace
 
 import pytest
-from tests.plan import world
 
 from finetune_operator.errors import Stalled, Waiting
+from tests.plan import world
 
 
 def test_a_first_look_makes_config_map_and_job_and_says_so() -> None:
     decision = world.decide(world.a_look(now=world.at(0)))
     assert world.all_objects(decision.create) == ["ConfigMap/vdr-1", "Job/vdr-1"]
     assert world.said(decision.status, "Reconciling") == (
-        "True", "Starting", "Job vdr-1 was made; its pod comes up.",
-    )  # fmt: skip
+        "True",
+        "Starting",
+        "Job vdr-1 was made; its pod comes up.",
+    )
     assert decision.status["run"] == {
-        "number": 1, "specHash": world.hash_of(world.SPEC), "job": "vdr-1", "attempt": 0, "startTime": world.time(0),
-    }  # fmt: skip
+        "number": 1,
+        "specHash": world.hash_of(world.SPEC),
+        "job": "vdr-1",
+        "attempt": 0,
+        "startTime": world.time(0),
+    }
 
 
 def test_a_job_of_ours_that_is_there_already_is_adopted() -> None:
@@ -41,8 +47,10 @@ def test_a_name_that_is_taken_stalls_and_touches_nothing(kind: str) -> None:
     assert world.said(decision.status, "Stalled") == (
         "True",
         "NameTaken",
-        f"{kind} vdr-1 exists and does not belong to this finetune, which needs the name."
-        f" Delete that {kind}, or give the finetune another name.",
+        (
+            f"{kind} vdr-1 exists and does not belong to this finetune, which needs the name."
+            f" Delete that {kind}, or give the finetune another name."
+        ),
     )
 
 
@@ -75,8 +83,10 @@ def test_an_object_without_age_that_goes_away_is_waited_for() -> None:
     going = world.a_job(deletionTimestamp=world.time(500), creationTimestamp=None)
     decision = world.decide(world.a_look(job=going))
     assert world.said(decision.status, "Ready") == (
-        "Unknown", "JobTerminating", "Job vdr-1 is still being deleted; the run goes on when it is gone.",
-    )  # fmt: skip
+        "Unknown",
+        "JobTerminating",
+        "Job vdr-1 is still being deleted; the run goes on when it is gone.",
+    )
 
 
 def test_a_job_for_an_older_spec_is_replaced() -> None:
@@ -86,8 +96,10 @@ def test_a_job_for_an_older_spec_is_replaced() -> None:
     decision = world.decide(look)
     assert [d.name for d in decision.delete] == ["vdr-1"]
     assert world.said(decision.status, "Reconciling") == (
-        "True", "SpecChanged", "Job vdr-1 was made for an earlier spec and is being replaced.",
-    )  # fmt: skip
+        "True",
+        "SpecChanged",
+        "Job vdr-1 was made for an earlier spec and is being replaced.",
+    )
     assert world.all_objects(world.decide(world.applied(look, decision)).create) == ["Job/vdr-1"]
 
 
@@ -102,11 +114,14 @@ def test_a_config_map_of_an_older_spec_is_replaced_before_the_job_is_made() -> N
     decision = world.decide(look)
     assert [(d.kind, d.name) for d in decision.delete] == [("ConfigMap", "vdr-1")]
     assert world.said(decision.status, "Reconciling") == (
-        "True", "Starting", "Job vdr-1 was made; its pod comes up.",
-    )  # fmt: skip
+        "True",
+        "Starting",
+        "Job vdr-1 was made; its pod comes up.",
+    )
     assert world.all_objects(world.decide(world.applied(look, decision)).create) == [
-        "ConfigMap/vdr-1", "Job/vdr-1",
-    ]  # fmt: skip
+        "ConfigMap/vdr-1",
+        "Job/vdr-1",
+    ]
 
 
 def test_a_config_map_of_this_spec_is_used() -> None:
@@ -120,9 +135,10 @@ def test_a_job_that_vanished_in_the_middle_is_made_again_for_the_same_run() -> N
     assert world.all_objects(decision.create) == ["Job/vdr-1"]
     assert (decision.status["run"]["number"], decision.status["run"]["startTime"]) == (1, world.time(0))
     words = (
-        "True", "JobRecreated",
+        "True",
+        "JobRecreated",
         "Job vdr-1 was gone in the middle of the run and was made again: the run starts over.",
-    )  # fmt: skip
+    )
     assert world.said(decision.status, "Reconciling") == words
     assert world.said(world.decide(world.applied(look, decision)).status, "Reconciling") == words
 
@@ -140,8 +156,11 @@ def test_an_invalid_spec_stalls_with_the_fields_and_the_next_step() -> None:
     assert world.said(decision.status, "Stalled") == (
         "True",
         "InvalidSpec",
-        "The spec is not valid: spec.data.train[0].uri: Field required; spec.data.train[0].columns: Field required;"
-        " spec.loss.args: Input should be a valid dictionary (and 2 more). Correct it and apply it again.",
+        (
+            "The spec is not valid: spec.data.train[0].uri: Field required;"
+            " spec.data.train[0].columns: Field required;"
+            " spec.loss.args: Input should be a valid dictionary (and 2 more). Correct it and apply it again."
+        ),
     )
 
 
@@ -149,7 +168,12 @@ def test_an_invalid_change_leaves_what_was_published_and_judged() -> None:
     finetune = world.concluded(world.a_report())
     broken = world.edited(finetune, world.changed(world.SPEC, "training", {"epochs": "-1"}))
     stalled = world.decide(world.a_look(broken)).status
-    assert world.verdicts(stalled, "Stalled", "Ready", "GatePassed", "Published") == ["True", "False", "True", "True"]
+    assert world.verdicts(stalled, "Stalled", "Ready", "GatePassed", "Published") == [
+        "True",
+        "False",
+        "True",
+        "True",
+    ]
     mended = world.edited({**broken, "status": stalled}, world.SPEC)
     decision = world.decide(world.a_look(mended, job=world.complete(world.a_job()), config=world.a_config()))
     assert (decision.create, decision.delete, decision.status["run"]["number"]) == ((), (), 1)
@@ -197,7 +221,11 @@ def test_a_finetune_that_is_being_deleted_is_left_alone() -> None:
 def test_a_settled_finetune_is_left_alone_whatever_became_of_its_job() -> None:
     finetune = world.concluded(world.a_report())
     decision = world.decide(world.a_look(finetune))
-    assert (decision.status, decision.create, decision.requeue_after_seconds) == (finetune["status"], (), None)
+    assert (decision.status, decision.create, decision.requeue_after_seconds) == (
+        finetune["status"],
+        (),
+        None,
+    )
 
 
 def test_a_status_that_somebody_broke_is_mended() -> None:

@@ -1,8 +1,11 @@
 """A run whose pod does not start: the reason at once, Stalled only after limits.pendingSeconds."""
 
 import json
+from typing import Any
 
 import pytest
+
+from finetune_operator.observed import Observed
 from tests.plan import world
 
 GIVE_UP = " Given up after 3600 s without a start (spec.limits.pendingSeconds)."
@@ -13,97 +16,150 @@ PODS: dict[str, tuple[world.Object, str, str]] = {
     "no node has room": (
         world.an_unschedulable_pod("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
         "Unschedulable",
-        "Pod vdr-1-abcde does not start: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
-        " Make room on a node, or ask for less in spec.runtime.",
+        (
+            "Pod vdr-1-abcde does not start: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+            " Make room on a node, or ask for less in spec.runtime."
+        ),
     ),
     "a claim is missing": (
-        world.an_unschedulable_pod('0/1 nodes are available: persistentvolumeclaim "data" not found. not found'),
+        world.an_unschedulable_pod(
+            '0/1 nodes are available: persistentvolumeclaim "data" not found. not found'
+        ),
         "ClaimMissing",
-        "PersistentVolumeClaim data does not exist in this namespace."
-        " Create it, or correct the pvc:// URI; the run goes on by itself once it is there.",
+        (
+            "PersistentVolumeClaim data does not exist in this namespace."
+            " Create it, or correct the pvc:// URI; the run goes on by itself once it is there."
+        ),
     ),
     "a claim is not bound": (
-        world.an_unschedulable_pod("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."),
+        world.an_unschedulable_pod(
+            "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+        ),
         "ClaimNotBound",
-        "A PersistentVolumeClaim of this run is not bound to a volume yet."
-        " See `kubectl get pvc`; the run goes on by itself once it is bound.",
+        (
+            "A PersistentVolumeClaim of this run is not bound to a volume yet."
+            " See `kubectl get pvc`; the run goes on by itself once it is bound."
+        ),
     ),
     "an image cannot be pulled": (
-        world.a_waiting_pod("ErrImagePull", "https://me:secret@registry.example/v2/trainer?sig=abc: not found"),
+        world.a_waiting_pod(
+            "ErrImagePull", "https://me:secret@registry.example/v2/trainer?sig=abc: not found"
+        ),
         "ImagePullBackOff",
-        "Pod vdr-1-abcde does not start: https://registry.example/v2/trainer not found."
-        " Check that spec.runtime.image (absent: the operator's) exists and may be pulled.",
+        (
+            "Pod vdr-1-abcde does not start: https://registry.example/v2/trainer not found."
+            " Check that spec.runtime.image (absent: the operator's) exists and may be pulled."
+        ),
     ),
     "an image is pulled again later": (
         world.a_waiting_pod("ImagePullBackOff", 'Back-off pulling image "trainer"'),
         "ImagePullBackOff",
-        'Pod vdr-1-abcde does not start: Back-off pulling image "trainer".'
-        " Check that spec.runtime.image (absent: the operator's) exists and may be pulled.",
+        (
+            'Pod vdr-1-abcde does not start: Back-off pulling image "trainer".'
+            " Check that spec.runtime.image (absent: the operator's) exists and may be pulled."
+        ),
     ),
     "an image has no valid name": (
         world.a_waiting_pod("InvalidImageName", 'couldn\'t parse image name "A/b"'),
         "InvalidImageName",
-        "Pod vdr-1-abcde does not start: couldn't parse image name \"A/b\". Correct spec.runtime.image.",
+        'Pod vdr-1-abcde does not start: couldn\'t parse image name "A/b". Correct spec.runtime.image.',
     ),
     "the container's configuration is wrong": (
-        world.a_waiting_pod("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"),
+        world.a_waiting_pod(
+            "CreateContainerConfigError", "container has runAsNonRoot and image will run as root"
+        ),
         "CreateContainerConfigError",
-        "Pod vdr-1-abcde does not start: container has runAsNonRoot and image will run as root."
-        " See `kubectl describe pod` for more.",
+        (
+            "Pod vdr-1-abcde does not start: container has runAsNonRoot and image will run as root."
+            " See `kubectl describe pod` for more."
+        ),
     ),
     "a reason that is no word": (
         world.a_waiting_pod("e-1"),
         "PodNotStarting",
         "Pod vdr-1-abcde does not start: PodNotStarting. See `kubectl describe pod` for more.",
     ),
-}  # fmt: skip
+}
 
 EVENTS: dict[str, tuple[world.Object, tuple[world.Object, ...], str, str]] = {
     "a Secret is missing": (
-        world.an_event(POD, "FailedMount", 'MountVolume.SetUp failed for volume "secret-0": secret "hf" not found'),
-        (POD,), "SecretMissing",
-        "Secret hf does not exist in this namespace."
-        " Create it, or correct the secretRef; the run goes on by itself once it is there.",
+        world.an_event(
+            POD, "FailedMount", 'MountVolume.SetUp failed for volume "secret-0": secret "hf" not found'
+        ),
+        (POD,),
+        "SecretMissing",
+        (
+            "Secret hf does not exist in this namespace."
+            " Create it, or correct the secretRef; the run goes on by itself once it is there."
+        ),
     ),
     "a volume cannot be mounted": (
-        world.an_event(POD, "FailedMount", "Unable to attach or mount volumes: timed out"), (POD,), "FailedMount",
-        "The run's pod does not start: Unable to attach or mount volumes: timed out."
-        " Correct what the message names; the run goes on by itself.",
+        world.an_event(POD, "FailedMount", "Unable to attach or mount volumes: timed out"),
+        (POD,),
+        "FailedMount",
+        (
+            "The run's pod does not start: Unable to attach or mount volumes: timed out."
+            " Correct what the message names; the run goes on by itself."
+        ),
     ),
     "the scheduler tells it by an Event only": (
-        world.an_event(POD, "FailedScheduling", "0/0 nodes are available"), (POD,), "Unschedulable",
-        "The run's pod does not start: 0/0 nodes are available."
-        " Make room on a node, or ask for less in spec.runtime.",
+        world.an_event(POD, "FailedScheduling", "0/0 nodes are available"),
+        (POD,),
+        "Unschedulable",
+        (
+            "The run's pod does not start: 0/0 nodes are available."
+            " Make room on a node, or ask for less in spec.runtime."
+        ),
     ),
     "a quota has no room": (
-        world.an_event(JOB, "FailedCreate",
-                       'Error creating: pods "vdr-1-x" is forbidden: exceeded quota: gpus, requested: 1, used: 4, limited: 4'),
-        (), "QuotaExceeded",
-        "A ResourceQuota of this namespace has no room for the pod: gpus, requested: 1, used: 4, limited: 4."
-        " Raise the quota, wait until others end, or ask for less in spec.runtime.",
+        world.an_event(
+            JOB,
+            "FailedCreate",
+            'pods "vdr-1-x" is forbidden: exceeded quota: gpus, requested: 1, used: 4, limited: 4',
+        ),
+        (),
+        "QuotaExceeded",
+        (
+            "A ResourceQuota of this namespace has no room for the pod:"
+            " gpus, requested: 1, used: 4, limited: 4."
+            " Raise the quota, wait until others end, or ask for less in spec.runtime."
+        ),
     ),
     "Pod Security refuses": (
-        world.an_event(JOB, "FailedCreate", 'pods "x" is forbidden: violates PodSecurity "restricted:v1.34": seccomp'),
-        (), "PodSecurityViolation",
-        "The namespace's Pod Security level refuses the pod: it violates PodSecurity \"restricted:v1.34\": seccomp."
-        " Correct the namespace's labels; the trainer's pods fit the level restricted.",
+        world.an_event(
+            JOB, "FailedCreate", 'pods "x" is forbidden: violates PodSecurity "restricted:v1.34": seccomp'
+        ),
+        (),
+        "PodSecurityViolation",
+        (
+            "The namespace's Pod Security level refuses the pod:"
+            ' it violates PodSecurity "restricted:v1.34": seccomp.'
+            " Correct the namespace's labels; the trainer's pods fit the level restricted."
+        ),
     ),
     "a webhook refuses": (
         world.an_event(JOB, "FailedCreate", 'admission webhook "policy.example" denied the request: no'),
-        (), "AdmissionDenied",
-        'The cluster\'s policies refuse the pod: admission webhook "policy.example" denied the request: no.'
-        " Correct the policy, or what it objects to in spec.runtime.",
+        (),
+        "AdmissionDenied",
+        (
+            "The cluster's policies refuse the pod:"
+            ' admission webhook "policy.example" denied the request: no.'
+            " Correct the policy, or what it objects to in spec.runtime."
+        ),
     ),
     "a LimitRange refuses": (
         world.an_event(JOB, "FailedCreate", "pods is forbidden: minimum cpu usage per Container is 1"),
-        (), "FailedCreate",
-        "The run's pod does not start: pods is forbidden: minimum cpu usage per Container is 1."
-        " Correct what the message names; the run goes on by itself.",
+        (),
+        "FailedCreate",
+        (
+            "The run's pod does not start: pods is forbidden: minimum cpu usage per Container is 1."
+            " Correct what the message names; the run goes on by itself."
+        ),
     ),
-}  # fmt: skip
+}
 
 
-def _look(**parts: object) -> world.Observed:
+def _look(**parts: Any) -> Observed:
     return world.a_look(world.started(), **{"job": JOB, "config": world.a_config(), **parts})
 
 
@@ -111,7 +167,11 @@ def _look(**parts: object) -> world.Observed:
 def test_a_pod_that_does_not_start_tells_why_and_what_to_do(case: str) -> None:
     pod, reason, message = PODS[case]
     decision = world.decide(_look(pods=(pod,)))
-    assert (decision.status["phase"], decision.delete, decision.requeue_after_seconds) == ("Pending", (), 15.0)
+    assert (decision.status["phase"], decision.delete, decision.requeue_after_seconds) == (
+        "Pending",
+        (),
+        15.0,
+    )
     assert world.said(decision.status, "Reconciling") == ("True", reason, message + GIVE_UP)
 
 
@@ -166,7 +226,11 @@ def test_it_runs_once_what_was_missing_is_there() -> None:
     look = _look(pods=(world.an_unschedulable_pod('persistentvolumeclaim "data" not found'),))
     waiting = {**look.finetune, "status": world.decide(look).status}
     decision = world.decide(world.a_look(waiting, job=JOB, config=look.config, pods=(world.a_running_pod(),)))
-    assert world.said(decision.status, "Reconciling") == ("True", "Running", "The trainer of run 1 is at work.")
+    assert world.said(decision.status, "Reconciling") == (
+        "True",
+        "Running",
+        "The trainer of run 1 is at work.",
+    )
 
 
 def test_after_pending_seconds_the_job_is_deleted_and_the_run_stalls() -> None:
@@ -217,8 +281,10 @@ def test_any_change_of_the_spec_starts_a_run_that_was_given_up_again() -> None:
     decision = world.decide(world.a_look(patient, config=look.config))
     assert (decision.status["run"]["number"], "failure" in decision.status) == (2, False)
     assert world.said(decision.status, "Reconciling") == (
-        "True", "SpecChanged", "The spec has changed after run 1 failed: it runs again.",
-    )  # fmt: skip
+        "True",
+        "SpecChanged",
+        "The spec has changed after run 1 failed: it runs again.",
+    )
 
 
 def test_messages_stay_within_what_a_status_may_hold() -> None:

@@ -6,24 +6,34 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.plan import world
 
 from finetune_api.report import Report
 from finetune_api.status import RUNNING_PHASES, FinetuneStatus, Progress
 from finetune_operator.observed import LiveProgress, Observed
+from tests.plan import world
 
 SPECS = [
     world.SPEC,
     world.changed(world.SPEC, "training", {"seed": 1}),
     world.changed(world.SPEC, "limits.pendingSeconds", 60),
     world.changed(world.SPEC, "evaluation.gates", [{"evaluator": "pages", "minimum": "0.99"}]),
-    world.changed(world.SPEC, "evaluation.gates", [{"evaluator": "pages", "metric": "map@9", "minimum": "0.1"}]),
+    world.changed(
+        world.SPEC, "evaluation.gates", [{"evaluator": "pages", "metric": "map@9", "minimum": "0.1"}]
+    ),
     world.changed(world.SPEC, "output", None),
     world.changed(world.SPEC, "training", {"epochs": "-1"}),
 ]
 OUTCOMES = ["Succeeded", "GateFailed", "Failed"]
 LETTERS = st.text(max_size=20) | st.sampled_from(
-    ["Evicted", "OOMKilled", "ErrImagePull", "FailedMount", 'secret "x" not found', "exceeded quota: x", "Error"]
+    [
+        "Evicted",
+        "OOMKilled",
+        "ErrImagePull",
+        "FailedMount",
+        'secret "x" not found',
+        "exceeded quota: x",
+        "Error",
+    ]
 )
 TIMES = st.none() | st.integers(0, 8000).map(world.time) | st.just("yesterday")
 
@@ -40,19 +50,29 @@ CONTAINER_STATES = st.one_of(
     st.just({}),
     _optional(running=_optional(startedAt=TIMES)),
     _optional(waiting=_optional(reason=LETTERS, message=LETTERS)),
-    _optional(terminated=_optional(exitCode=st.integers(0, 255), reason=LETTERS, message=LOGS, finishedAt=TIMES)),
+    _optional(
+        terminated=_optional(exitCode=st.integers(0, 255), reason=LETTERS, message=LOGS, finishedAt=TIMES)
+    ),
 )
 CONTAINERS = st.none() | st.lists(
-    st.fixed_dictionaries({"name": st.sampled_from(["trainer", "injected"])}, optional={"state": CONTAINER_STATES}),
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["trainer", "injected"])}, optional={"state": CONTAINER_STATES}
+    ),
     max_size=2,
 )
 CONDITIONS = st.none() | st.lists(
     st.fixed_dictionaries(
         {
-            "type": st.sampled_from(["PodScheduled", "DisruptionTarget", "Complete", "Failed", "FailureTarget"]),
+            "type": st.sampled_from(
+                ["PodScheduled", "DisruptionTarget", "Complete", "Failed", "FailureTarget"]
+            ),
             "status": st.sampled_from(["True", "False", "Unknown"]),
         },
-        optional={"reason": LETTERS | st.just("Unschedulable"), "message": LETTERS, "lastTransitionTime": TIMES},
+        optional={
+            "reason": LETTERS | st.just("Unschedulable"),
+            "message": LETTERS,
+            "lastTransitionTime": TIMES,
+        },
     ),
     max_size=3,
 )
@@ -79,25 +99,33 @@ def _children(draw: st.DrawFn) -> world.Object:
 
 
 EVENTS = _optional(
-    type=st.sampled_from(["Warning", "Normal"]), reason=LETTERS, message=LETTERS, lastTimestamp=TIMES,
+    type=st.sampled_from(["Warning", "Normal"]),
+    reason=LETTERS,
+    message=LETTERS,
+    lastTimestamp=TIMES,
     involvedObject=_optional(uid=st.sampled_from(["uid-of-vdr-1", "uid-of-vdr-1-a"])),
-)  # fmt: skip
+)
 LIVE = st.none() | st.builds(
     LiveProgress,
     phase=st.sampled_from(RUNNING_PHASES),
     progress=st.none() | st.builds(Progress, percent=st.integers(0, 100)),
     received_at=st.integers(0, 8000).map(world.at),
 )
-STATUSES = st.sampled_from([
-    None,
-    {"observedGeneration": -1},
-    {"observedGeneration": "one", "run": 7, "conditions": [{"type": "Ready"}]},
-    world.started()["status"],
-    *(world.concluded(world.a_report(outcome))["status"] for outcome in OUTCOMES),
-    {**world.started()["status"], "conditions": []},
-    {"observedGeneration": 1, "run": {"number": 2, "specHash": "v1:old", "job": "vdr-2"}},
-    {"observedGeneration": 1, "run": {**world.started()["status"]["run"], "completionTime": world.time(9)}},
-])  # fmt: skip
+STATUSES = st.sampled_from(
+    [
+        None,
+        {"observedGeneration": -1},
+        {"observedGeneration": "one", "run": 7, "conditions": [{"type": "Ready"}]},
+        world.started()["status"],
+        *(world.concluded(world.a_report(outcome))["status"] for outcome in OUTCOMES),
+        {**world.started()["status"], "conditions": []},
+        {"observedGeneration": 1, "run": {"number": 2, "specHash": "v1:old", "job": "vdr-2"}},
+        {
+            "observedGeneration": 1,
+            "run": {**world.started()["status"]["run"], "completionTime": world.time(9)},
+        },
+    ]
+)
 
 
 @st.composite

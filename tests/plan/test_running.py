@@ -2,22 +2,25 @@
 
 import json
 from datetime import datetime
+from typing import Any
 
 import pytest
-from tests.plan import world
 
 from finetune_api.status import Phase, Progress
-from finetune_operator.observed import LiveProgress
+from finetune_operator.observed import LiveProgress, Observed
+from tests.plan import world
 
 JOB = world.a_job(status={"active": 1})
 
 
-def _live(phase: Phase = "Training", percent: int | None = 10, seconds: float = 60, **more: int) -> LiveProgress:
+def _live(
+    phase: Phase = "Training", percent: int | None = 10, seconds: float = 60, **more: Any
+) -> LiveProgress:
     progress = None if percent is None else Progress(percent=percent, **more)
     return LiveProgress(phase=phase, progress=progress, received_at=world.at(seconds))
 
 
-def _look(finetune: world.Object | None = None, **parts: object) -> world.Observed:
+def _look(finetune: world.Object | None = None, **parts: Any) -> Observed:
     usual = {"job": JOB, "config": world.a_config(), "pods": (world.a_running_pod(),)}
     return world.a_look(finetune or world.started(), **{**usual, **parts})
 
@@ -41,8 +44,9 @@ def test_a_pod_that_runs_and_has_said_nothing_is_starting() -> None:
 def test_phase_and_progress_are_what_the_trainer_reported() -> None:
     decision = world.decide(_look(live=_live(percent=42, step=84, total_steps=200)))
     assert (decision.status["phase"], decision.status["progress"]) == (
-        "Training", {"percent": 42, "step": 84, "totalSteps": 200},
-    )  # fmt: skip
+        "Training",
+        {"percent": 42, "step": 84, "totalSteps": 200},
+    )
 
 
 def test_what_an_earlier_attempt_reported_is_not_shown() -> None:
@@ -128,8 +132,11 @@ def test_a_failed_attempt_is_told_while_the_next_one_comes() -> None:
     assert world.said(decision.status, "Reconciling") == (
         "True",
         "Retrying",
-        "An attempt ended with InternalError: Pod vdr-1-abcde ended with exit code 1: an error nobody foresaw."
-        " The end of its log: Traceback\nValueError: odd. Another one comes, of at most 4.",
+        (
+            "An attempt ended with InternalError:"
+            " Pod vdr-1-abcde ended with exit code 1: an error nobody foresaw."
+            " The end of its log: Traceback\nValueError: odd. Another one comes, of at most 4."
+        ),
     )
 
 
@@ -138,7 +145,10 @@ def test_a_failed_attempt_is_told_in_the_words_of_its_report() -> None:
     assert world.said(world.decide(_look(pods=(pod,))).status, "Reconciling") == (
         "True",
         "Retrying",
-        "An attempt ended with ColumnMissing: column 'image' is not in pages. Another one comes, of at most 4.",
+        (
+            "An attempt ended with ColumnMissing: column 'image' is not in pages."
+            " Another one comes, of at most 4."
+        ),
     )
 
 

@@ -1,20 +1,24 @@
 """What each state means to machines: the table of conditions, read by kstatus."""
 
+from typing import Any
+
 import pytest
-from tests.plan import world
-from tests.plan.kstatus import Kstatus, kstatus
 
 from finetune_operator.runs import is_settled
+from tests.plan import world
+from tests.plan.kstatus import Kstatus, kstatus
 
 State = tuple[world.Object, list[str | None], Kstatus]
 
 
-def _decided(finetune: world.Object, **parts: object) -> world.Object:
+def _decided(finetune: world.Object, **parts: Any) -> world.Object:
     return {**finetune, "status": world.decide(world.a_look(finetune, **parts)).status}
 
 
 def _running() -> world.Object:
-    return _decided(world.started(), job=world.a_job(), config=world.a_config(), pods=(world.a_running_pod(),))
+    return _decided(
+        world.started(), job=world.a_job(), config=world.a_config(), pods=(world.a_running_pod(),)
+    )
 
 
 def _retrying() -> world.Object:
@@ -52,13 +56,14 @@ STATES: dict[str, State] = {
     "published": (world.concluded(world.a_report()), [None, None, "True"], "Current"),
     "nothing to publish to": (
         world.concluded(world.a_report(artifact=None), spec=world.changed(world.SPEC, "output", None)),
-        [None, None, "True"], "Current",
+        [None, None, "True"],
+        "Current",
     ),
     "gate not passed": (world.concluded(world.a_report("GateFailed")), [None, "True", "False"], "Failed"),
     "failed": (world.concluded(world.a_report("Failed")), [None, "True", "False"], "Failed"),
     "the spec cannot work": (_invalid(), [None, "True", "False"], "Failed"),
     "the spec has changed": (_changed_spec(), ["True", None, "Unknown"], "InProgress"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -100,4 +105,6 @@ def test_kstatus_calls_a_resource_without_conditions_current() -> None:
 def test_conditions_stand_in_an_order_in_which_the_first_hit_is_right() -> None:
     for finetune, _, _ in STATES.values():
         types = [c["type"] for c in finetune["status"].get("conditions", [])]
-        assert types == [t for t in ("Reconciling", "Stalled", "Ready", "GatePassed", "Published") if t in types]
+        assert types == [
+            t for t in ("Reconciling", "Stalled", "Ready", "GatePassed", "Published") if t in types
+        ]

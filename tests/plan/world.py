@@ -70,7 +70,9 @@ def hash_of(spec: Object) -> str:
     return spec_hash(FinetuneSpec.model_validate(spec))
 
 
-def a_finetune(spec: Object = SPEC, *, generation: int = 1, status: Object | None = None, **meta: Any) -> Object:
+def a_finetune(
+    spec: Object = SPEC, *, generation: int = 1, status: Object | None = None, **meta: Any
+) -> Object:
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
@@ -102,19 +104,32 @@ def complete(job: Object, seconds: float = 600) -> Object:
     return _ended(job, "Complete", seconds, succeeded=1)
 
 
-def failed(job: Object, seconds: float = 600, *, reason: str = "BackoffLimitExceeded", message: str = "") -> Object:
+def failed(
+    job: Object, seconds: float = 600, *, reason: str = "BackoffLimitExceeded", message: str = ""
+) -> Object:
     return _ended(job, "Failed", seconds, failed=1, reason=reason, message=message)
 
 
-def _ended(job: Object, type_: str, seconds: float, reason: str = "", message: str = "", **counts: int) -> Object:
+def _ended(
+    job: Object, type_: str, seconds: float, reason: str = "", message: str = "", **counts: int
+) -> Object:
     condition = {
-        "type": type_, "status": "True", "lastTransitionTime": time(seconds), "reason": reason, "message": message,
-    }  # fmt: skip
+        "type": type_,
+        "status": "True",
+        "lastTransitionTime": time(seconds),
+        "reason": reason,
+        "message": message,
+    }
     return {**job, "status": {**counts, "conditions": [condition]}}
 
 
 def a_pod(name: str = "vdr-1-abcde", *, created: float = 0, **status: Any) -> Object:
-    metadata = {"name": name, "namespace": "team-a", "uid": f"uid-of-{name}", "creationTimestamp": time(created)}
+    metadata = {
+        "name": name,
+        "namespace": "team-a",
+        "uid": f"uid-of-{name}",
+        "creationTimestamp": time(created),
+    }
     return {"metadata": metadata, "status": {"phase": "Pending", **status}}
 
 
@@ -129,17 +144,28 @@ def an_unschedulable_pod(message: str, **more: Any) -> Object:
 
 def a_running_pod(name: str = "vdr-1-abcde", *, started: float = 10, created: float = 0) -> Object:
     return a_pod(
-        name, created=created, phase="Running", containerStatuses=_container(running={"startedAt": time(started)})
+        name,
+        created=created,
+        phase="Running",
+        containerStatuses=_container(running={"startedAt": time(started)}),
     )
 
 
 def a_finished_pod(
-    code: int = 0, message: str = "", *, name: str = "vdr-1-abcde", ended: float = 590, reason: str = "", **status: Any
+    code: int = 0,
+    message: str = "",
+    *,
+    name: str = "vdr-1-abcde",
+    ended: float = 590,
+    reason: str = "",
+    **status: Any,
 ) -> Object:
     terminated = {
-        "exitCode": code, "message": message, "finishedAt": time(ended),
+        "exitCode": code,
+        "message": message,
+        "finishedAt": time(ended),
         "reason": reason or ("Completed" if code == 0 else "Error"),
-    }  # fmt: skip
+    }
     phase = "Succeeded" if code == 0 else "Failed"
     return a_pod(name, phase=phase, containerStatuses=_container(terminated=terminated), **status)
 
@@ -149,32 +175,59 @@ def _container(**state: Object) -> list[Object]:
     return [sidecar, {"name": "trainer", "state": state}]
 
 
-def an_event(about: Object, reason: str, message: str, *, seconds: float = 6, type_: str = "Warning") -> Object:
+def an_event(
+    about: Object, reason: str, message: str, *, seconds: float = 6, type_: str = "Warning"
+) -> Object:
     return {
-        "type": type_, "reason": reason, "message": message, "lastTimestamp": time(seconds),
+        "type": type_,
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": time(seconds),
         "involvedObject": {"uid": about["metadata"]["uid"]},
-    }  # fmt: skip
+    }
 
 
 MEASURED: Object = {
     "primary": {
-        "name": "pages_cosine_ndcg@10", "dimension": 64, "queries": 200, "clusters": 200, "comparedTo": "Base",
-        "baseline": "0.016", "tuned": "0.940", "gain": "0.924", "gainLow": "0.901", "gainHigh": "0.944",
-        "wins": 190, "ties": 10, "losses": 0,
+        "name": "pages_cosine_ndcg@10",
+        "dimension": 64,
+        "queries": 200,
+        "clusters": 200,
+        "comparedTo": "Base",
+        "baseline": "0.016",
+        "tuned": "0.940",
+        "gain": "0.924",
+        "gainLow": "0.901",
+        "gainHigh": "0.944",
+        "wins": 190,
+        "ties": 10,
+        "losses": 0,
     },
     "metrics": [{"name": "pages_cosine_mrr@10", "baseline": "0.01", "tuned": "0.92"}],
     "gates": [
-        {"evaluator": "pages", "metric": "ndcg@10", "passed": True, "message": "pages ndcg@10: found 0.940, wanted at least 0.90"}
+        {
+            "evaluator": "pages",
+            "metric": "ndcg@10",
+            "passed": True,
+            "message": "found 0.940, wanted at least 0.90",
+        }
     ],
-}  # fmt: skip
+}
 ARTIFACT: Object = {
-    "uri": "pvc://published/vdr/1-0123456789ab", "digest": "sha256:0123456789ab", "run": 1,
+    "uri": "pvc://published/vdr/1-0123456789ab",
+    "digest": "sha256:0123456789ab",
+    "run": 1,
     "report": "pvc://published/vdr/1-0123456789ab/report.json",
-}  # fmt: skip
+}
 LINEAGE: Object = {
-    "model": "sha256:aa", "trainData": "sha256:bb", "evalData": "sha256:cc", "image": "images.example/trainer@sha256:1234",
-    "seed": 42, "miniBatchSize": 64, "versions": {"torch": "2.13.0"},
-}  # fmt: skip
+    "model": "sha256:aa",
+    "trainData": "sha256:bb",
+    "evalData": "sha256:cc",
+    "image": "images.example/trainer@sha256:1234",
+    "seed": 42,
+    "miniBatchSize": 64,
+    "versions": {"torch": "2.13.0"},
+}
 
 
 def a_report(outcome: str = "Succeeded", *, run: int = 1, uid: str = UID, **parts: Any) -> Object:
@@ -183,11 +236,19 @@ def a_report(outcome: str = "Succeeded", *, run: int = 1, uid: str = UID, **part
     if outcome == "Succeeded":
         usual["artifact"] = {**ARTIFACT, "run": run}
     if outcome == "GateFailed":
-        gate = {"evaluator": "pages", "metric": "ndcg@10", "passed": False,
-                "message": "pages ndcg@10: found 0.850, wanted at least 0.90"}  # fmt: skip
+        gate = {
+            "evaluator": "pages",
+            "metric": "ndcg@10",
+            "passed": False,
+            "message": "found 0.850, wanted at least 0.90",
+        }
         usual["measured"] = changed(changed(MEASURED, "gates", [gate]), "primary.tuned", "0.850")
     if outcome == "Failed":
-        failure = {"reason": "ColumnMissing", "message": "column 'image' is not in pages", "hint": "Name one that is."}
+        failure = {
+            "reason": "ColumnMissing",
+            "message": "column 'image' is not in pages",
+            "hint": "Name one that is.",
+        }
         usual = {"failure": {**failure, "retryable": False}}
     report = {"version": 1, "uid": uid, "run": run, "outcome": outcome, **usual, **parts}
     return {key: value for key, value in report.items() if value is not None}
@@ -196,9 +257,16 @@ def a_report(outcome: str = "Succeeded", *, run: int = 1, uid: str = UID, **part
 def a_look(finetune: Object | None = None, **parts: Any) -> Observed:
     """What was observed, ten minutes after NOW unless told."""
     seen: dict[str, Any] = {
-        "job": None, "config": None, "previous_job": None, "pods": (), "events": (), "report": None, "live": None,
-        "ca_certificate": CA, "now": at(600),
-    }  # fmt: skip
+        "job": None,
+        "config": None,
+        "previous_job": None,
+        "pods": (),
+        "events": (),
+        "report": None,
+        "live": None,
+        "ca_certificate": CA,
+        "now": at(600),
+    }
     return Observed(finetune=finetune or a_finetune(), **{**seen, **parts})
 
 
@@ -251,7 +319,9 @@ def concluded(report: Object, finetune: Object | None = None, *, spec: Object = 
     finetune = finetune or started(spec)
     name = finetune["status"]["run"]["job"]
     pods = (a_finished_pod(message=json.dumps(report)),)
-    look = a_look(finetune, job=complete(a_job(name, spec=finetune["spec"])), config=a_config(spec), pods=pods)
+    look = a_look(
+        finetune, job=complete(a_job(name, spec=finetune["spec"])), config=a_config(spec), pods=pods
+    )
     return {**finetune, "status": decide(look).status}
 
 
