@@ -70,11 +70,12 @@ class Row:
 
     @property
     def trouble(self) -> str:
-        """Why it does not go on, where the operator says so."""
+        """Why it does not go on, where the operator says so; its first line."""
         for kind in ("Stalled", "Reconciling"):
             condition = self.finetune.condition(kind) if self.finetune else None
             if condition and (kind == "Stalled" or self.phase == "Pending"):
-                return f"{condition.reason}: {condition.message}"
+                first_line, _, _ = condition.message.partition("\n")
+                return f"{condition.reason}: {first_line}"
         return ""
 
 

@@ -35,7 +35,7 @@ SENTENCES = (
     "find the {type} of {month} where {vendor} lists {item}",
 )
 
-TRAIN_PAGES = 1200
+TRAIN_PAGES = 2400
 HELD_OUT_PAGES = 200
 SIZE = 128
 _LINE_HEIGHT = SIZE // 4

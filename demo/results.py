@@ -74,10 +74,10 @@ def _facts(result: Result) -> Iterator[tuple[str, Text]]:
         yield "gain", Text(_gain(status.evaluation.primary))
         for gate in status.evaluation.gates:
             yield "gate", _gate(gate)
-    if result.shortfall:
-        yield "but", Text(result.shortfall, style="red")
     if status.failure:
-        yield "failure", Text(f"{status.failure.message} {status.failure.hint}", style="red")
+        yield "failure", Text(f"{status.failure.message}\n{status.failure.hint}", style="red")
+    elif result.shortfall:
+        yield "but", Text(result.shortfall, style="red")
     if status.artifact and result.model:
         yield "model", Text(f"{status.artifact.uri}, copied to {_shown(result.model)}")
     if result.sheet:

@@ -6,6 +6,7 @@ The numbers come from the finetune's status; this only gives the examples a face
 from pathlib import Path
 
 from sentence_transformers import SentenceTransformer
+from transformers.utils import logging
 
 from demo.tasks import Collection
 
@@ -14,6 +15,7 @@ _BATCH = 64
 
 def rank_documents(model_folder: Path, collection: Collection, max_seq_length: int | None) -> list[list[int]]:
     """Positions of the documents, best first, for each query."""
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model = SentenceTransformer(str(model_folder), device="cpu", local_files_only=True)
     if max_seq_length is not None:
         model.max_seq_length = max_seq_length

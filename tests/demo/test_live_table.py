@@ -68,6 +68,12 @@ def test_what_holds_a_finetune_up_is_shown_below_the_table() -> None:
     assert "VolumeMissing: claim data does not exist" in text
 
 
+@pytest.mark.parametrize(("message", "shown"), [("first\nsecond", "Failed: first"), ("", "Failed: ")])
+def test_of_a_long_message_the_first_line_is_shown(message: str, shown: str) -> None:
+    stalled = condition("Stalled", reason="Failed", message=message)
+    assert a_row(a_finetune(phase="Failed", conditions=[stalled])).trouble == shown
+
+
 def test_progress_as_usual_is_not_trouble() -> None:
     going = condition("Reconciling", reason="Training", message="step 3")
     assert a_row(a_finetune(phase="Training", conditions=[going])).trouble == ""

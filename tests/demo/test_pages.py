@@ -14,8 +14,8 @@ def test_the_same_seed_gives_the_same_pages_and_another_seed_others() -> None:
 
 def test_no_combination_of_fields_comes_twice() -> None:
     planned = pages.plan_pages()
-    assert (len(planned.train), len(planned.test)) == (1200, 200)
-    assert len({page.lines for page in planned.train + planned.test}) == 1400
+    assert (len(planned.train), len(planned.test)) == (2400, 200)
+    assert len({page.lines for page in planned.train + planned.test}) == 2600
 
 
 def test_every_query_names_all_fields_of_its_page() -> None:

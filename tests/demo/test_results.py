@@ -71,7 +71,9 @@ def test_a_failed_run_shows_its_message_and_the_next_step() -> None:
         "retryable": False,
     }
     finetune = a_finetune(phase="Failed", failure=failure, conditions=[condition("Stalled")])
-    assert "no column 'query'. Correct it." in printed(render_result(Result(TASK, finetune)))
+    text = printed(render_result(Result(TASK, finetune)))
+    assert "no column 'query'." in text
+    assert "Correct it." in text
 
 
 def test_a_gate_that_says_no_is_shown_as_such() -> None:
