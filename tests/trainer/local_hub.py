@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import unquote, urlsplit
 
+from typing_extensions import override
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -75,6 +77,7 @@ def running(hub: Hub) -> Iterator[Hub]:
 
         do_HEAD = do_GET  # noqa: N815
 
+        @override
         def log_message(self, *args: object) -> None:
             pass
 

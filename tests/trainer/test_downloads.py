@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from typing_extensions import override
 
 from finetune_trainer import downloads
 from finetune_trainer.downloads import download, public_url
@@ -43,6 +44,7 @@ class Site(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(TABLE)
 
+    @override
     def log_message(self, *args: object) -> None:
         pass
 

@@ -1,7 +1,7 @@
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from finetune_trainer.data import load_training_data
 from finetune_trainer.digests import model_digest
 from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUnavailable, StorageFailed
 from finetune_trainer.places import Places
-from finetune_trainer.sources import fetch_model, fetch_table
+from finetune_trainer.sources import Fetched, fetch_model, fetch_table
 from finetune_trainer.storage import storage_errors
 from tests.trainer.builders import a_spec, places_in, write_jsonl, write_page
 from tests.trainer.local_hub import COMMIT, Hub, running
@@ -64,6 +64,14 @@ def secret(places: Places, token: str) -> SecretRef:
     folder.mkdir(parents=True)
     (folder / "token").write_text(token + "\n")
     return SecretRef(name="hub")
+
+
+def fetches(places: Places, reference: SecretRef | None = None) -> list[Callable[[], Fetched]]:
+    """A model and a table from the hub."""
+    return [
+        lambda: fetch_model(Model(uri=MODEL, secret_ref=reference), places),
+        lambda: fetch_table(TableSource(uri=DATASET, secret_ref=reference), places),
+    ]
 
 
 # pvc://
@@ -191,10 +199,7 @@ def test_a_private_repository_without_the_right_token_is_no_access(
 ) -> None:
     hub.token = "hf_right"
     reference = secret(places, token) if token else None
-    for fetch in (
-        lambda: fetch_model(Model(uri=MODEL, secret_ref=reference), places),
-        lambda: fetch_table(TableSource(uri=DATASET, secret_ref=reference), places),
-    ):
+    for fetch in fetches(places, reference):
         with pytest.raises(NoAccess) as raised:
             fetch()
         assert raised.value.reason == "HubRefused"
@@ -229,10 +234,7 @@ def test_a_hub_that_refuses_or_fails_is_told_apart(
 ) -> None:
     hub.broken = status
     expected = NoAccess if status == 403 else SourceUnavailable
-    for fetch in (
-        lambda: fetch_model(Model(uri=MODEL), places),
-        lambda: fetch_table(TableSource(uri=DATASET), places),
-    ):
+    for fetch in fetches(places):
         with pytest.raises(expected):
             fetch()
 
@@ -240,10 +242,7 @@ def test_a_hub_that_refuses_or_fails_is_told_apart(
 def test_a_hub_that_does_not_answer_is_unavailable(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(Hub()) as gone:
         monkeypatch.setenv("HF_ENDPOINT", gone.url)
-    for fetch in (
-        lambda: fetch_model(Model(uri=MODEL), places),
-        lambda: fetch_table(TableSource(uri=DATASET), places),
-    ):
+    for fetch in fetches(places):
         with pytest.raises(SourceUnavailable):
             fetch()
 

@@ -9,6 +9,7 @@ import json
 import typing
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from enum import Enum
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -158,7 +159,7 @@ def _checked_types(where: str, args: Mapping[str, Any], owner: type | Callable[.
 
 def _checked_type(field: str, value: Any, hint: Any) -> Any:
     try:
-        adapter = TypeAdapter(hint)
+        adapter = TypeAdapter(_without_free_text(hint))
     except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation):
         return value
     try:
@@ -169,6 +170,15 @@ def _checked_type(field: str, value: Any, hint: Any) -> Any:
             f"`{field}` is {value!r}; {error.errors()[0]['msg']}",
             f"give a value of the type {_type_text(hint)}",
         ) from error
+
+
+def _without_free_text(hint: Any) -> Any:
+    """`SchedulerType | str` lets any text pass, although only the enumeration's are known."""
+    members = typing.get_args(hint)
+    enumerations = [m for m in members if inspect.isclass(m) and issubclass(m, Enum)]
+    if not enumerations:
+        return hint
+    return typing.Union[tuple(m for m in members if m is not str)]  # noqa: UP007 - of a tuple
 
 
 def _type_text(hint: Any) -> str:

@@ -28,6 +28,7 @@ _BYTES_PER_UNIT = {"bf16": 64, "None": 112}
 MLP four times as wide, in the precision of the matrix products, with margin."""
 _LONGEST_TEXT = 512
 """Tokens planned for a text unless the spec says: models that read 32,768 rarely get them."""
+_TEMPLATE_TOKENS = 64
 
 
 def build_loss(model: "SentenceTransformer", spec: FinetuneSpec, mini_batch_size: int) -> "torch.nn.Module":
@@ -64,7 +65,7 @@ def choose_mini_batch_size(model: "SentenceTransformer", spec: FinetuneSpec) -> 
     parameters = sum(p.numel() for p in model.parameters())
     return rows_that_fit(
         total - _STATE_BYTES * parameters,
-        bytes_per_row=_bytes_per_row(model, spec),
+        bytes_per_row=bytes_per_row(model, spec),
         batch_size=spec.training.batch_size,
     )
 
@@ -75,7 +76,7 @@ def rows_that_fit(memory_bytes: float, *, bytes_per_row: float, batch_size: int)
     return int(min(2 ** math.floor(math.log2(rows)), batch_size))
 
 
-def _bytes_per_row(model: "SentenceTransformer", spec: FinetuneSpec) -> float:
+def bytes_per_row(model: "SentenceTransformer", spec: FinetuneSpec) -> float:
     """An upper estimate over the model's encoders: tokens x hidden width x layers x bytes."""
     config = getattr(model.transformers_model, "config", None)
     text, vision = getattr(config, "text_config", config), getattr(config, "vision_config", None)
@@ -84,7 +85,9 @@ def _bytes_per_row(model: "SentenceTransformer", spec: FinetuneSpec) -> float:
     patches = pixels / patch**2 if vision is not None else 0
     merged = patches / getattr(vision, "spatial_merge_size", 1) ** 2
     texts = spec.model.max_seq_length or min(model.max_seq_length or _LONGEST_TEXT, _LONGEST_TEXT)
-    units = _units(text, max(texts, merged + 64)) + _units(vision, patches)
+    # A row is a text, or an image with a few tokens of the chat template around it.
+    tokens = max(texts, merged + _TEMPLATE_TOKENS) if patches else texts
+    units = _units(text, tokens) + _units(vision, patches)
     return _BYTES_PER_UNIT[spec.training.autocast] * max(units, 1)
 
 
@@ -101,5 +104,6 @@ def _pixels(model: "SentenceTransformer") -> float:
     if {"height", "width"} <= set(size):
         return float(size["height"] * size["width"])
     longest = size.get("longest_edge") or size.get("shortest_edge") or 0
-    # Processors of the Qwen family count pixels here, others the edge.
-    return float(longest if longest > 8192 else longest**2)
+    # Processors of the Qwen family count pixels under this name, others the edge.
+    counts_pixels = "max_pixels" in getattr(getattr(images, "valid_kwargs", None), "__annotations__", {})
+    return float(longest if counts_pixels else longest**2)
