@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/embedding-finetune-operator"
 RELEASE = "embedding-finetune-operator"
 NAMESPACE = "embedding-finetune-system"
+# helm asks no cluster here; a helm that was built from its module takes a far older one for granted.
+KUBE_VERSION = "1.34.0"
 
 Objects = list[dict[str, Any]]
 
@@ -42,9 +44,10 @@ def helm() -> Callable[..., str]:
 def render(helm: Callable[..., str]) -> Callable[..., Objects]:
     """The objects of the chart under values as of `--set`."""
 
-    def objects(*values: str, release: str = RELEASE) -> Objects:
+    def objects(*values: str, release: str = RELEASE, namespace: str = NAMESPACE) -> Objects:
         options = [part for value in values for part in ("--set", value)]
-        text = helm("template", release, str(CHART), "--namespace", NAMESPACE, *options)
+        options += ["--namespace", namespace, "--kube-version", KUBE_VERSION]
+        text = helm("template", release, str(CHART), *options)
         return [document for document in yaml.safe_load_all(text) if document]
 
     return objects

@@ -8,25 +8,32 @@ import pytest
 
 from finetune_api import names
 from tests.api.specs import a_finetune, a_spec
-from tests.chart.conftest import CHART, NAMESPACE
+from tests.chart.conftest import CHART, KUBE_VERSION
 from tests.chart.objects import the
 from tests.cluster import Cluster
 from tests.cluster.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # helm may have to be built first
-NAME = "embedding-finetune-operator"
+# A release of its own, so that an operator that other tests have installed stays as it is.
+RELEASE, NAMESPACE = "tried", "tried-system"
+NAME = "tried-embedding-finetune-operator"
 Objects = list[dict[str, Any]]
 Can = Callable[[str, str], bool]
 
 
 @pytest.fixture(scope="module")
-def installed(cluster: Cluster, rendered: Objects) -> Iterator[Cluster]:
+def release(render: Callable[..., Objects]) -> Objects:
+    return render(release=RELEASE, namespace=NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def installed(cluster: Cluster, release: Objects) -> Iterator[Cluster]:
     """Everything of the chart in its namespace, the Deployment with no pod: no image is here to run."""
     if cluster.client.get(f"/api/v1/namespaces/{NAMESPACE}") is None:
         cluster.client.create("/api/v1/namespaces", _restricted_namespace())
-    _apply(cluster, [_without_pods(o) for o in rendered])
+    _apply(cluster, [_without_pods(o) for o in release])
     yield cluster
-    others = [o for o in rendered if o["kind"] != "CustomResourceDefinition"]
+    others = [o for o in release if o["kind"] != "CustomResourceDefinition"]
     cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=_as_list(others))
 
 
@@ -52,15 +59,15 @@ def _as_list(objects: Objects) -> str:
 
 
 def test_what_helm_prints_is_accepted_whole(
-    installed: Cluster, helm: Callable[..., str], rendered: Objects
+    installed: Cluster, helm: Callable[..., str], release: Objects
 ) -> None:
-    text = helm("template", NAME, str(CHART), "--namespace", NAMESPACE)
+    text = helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--kube-version", KUBE_VERSION)
     options = ("--server-side", "--force-conflicts", "--validate=strict", "--dry-run=server")
-    assert len(installed.kubectl("apply", *options, "-f", "-", stdin=text).splitlines()) == len(rendered)
+    assert len(installed.kubectl("apply", *options, "-f", "-", stdin=text).splitlines()) == len(release)
 
 
-def test_the_operators_pod_passes_pod_security_restricted(installed: Cluster, rendered: Objects) -> None:
-    template = the(rendered, "Deployment", NAME)["spec"]["template"]
+def test_the_operators_pod_passes_pod_security_restricted(installed: Cluster, release: Objects) -> None:
+    template = the(release, "Deployment", NAME)["spec"]["template"]
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -74,10 +81,10 @@ def test_the_operators_pod_passes_pod_security_restricted(installed: Cluster, re
     installed.client.request("POST", path, pod, query={"dryRun": "All"})
 
 
-def test_an_upgrade_leaves_the_certificate_authority_alone(installed: Cluster, rendered: Objects) -> None:
+def test_an_upgrade_leaves_the_certificate_authority_alone(installed: Cluster, release: Objects) -> None:
     path = f"/api/v1/namespaces/{NAMESPACE}/secrets/{NAME}-ca"
     installed.client.patch(path, {"stringData": {"ca.crt": "kept"}})
-    _apply(installed, [the(rendered, "Secret", f"{NAME}-ca")])
+    _apply(installed, [the(release, "Secret", f"{NAME}-ca")])
     secret = installed.client.get(path)
     assert secret is not None
     assert "ca.crt" in secret["data"]
