@@ -4,10 +4,8 @@ What the library does with a log line - random weights where a checkpoint has no
 comes without - is an error here. Nothing is trained or measured.
 """
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +14,15 @@ from finetune_api.spec import FinetuneSpec
 from finetune_trainer.digests import model_digest
 from finetune_trainer.errors import InvalidModel, InvalidSpec, TrainerError
 from finetune_trainer.processors import check_processor, verify_processor
-from finetune_trainer.splits import listed
 from finetune_trainer.storage import storage_error, storage_errors
+from finetune_trainer.weights import loading_reports, refuse_missing_weights, require_weights
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 __all__ = ["check_dimensions", "load_model", "model_digest", "reload_model", "save_model"]
 
-logger = logging.getLogger(__name__)
-
 _POOLING = {"Mean": "mean", "LastToken": "lasttoken", "Cls": "cls"}
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-_NAMED = 3
-"""Missing weights that a message names."""
 
 
 def load_model(path: Path, spec: Model, *, seed: int) -> "SentenceTransformer":
@@ -43,11 +36,11 @@ def load_model(path: Path, spec: Model, *, seed: int) -> "SentenceTransformer":
 
     # Before any module is built: what a checkpoint lacks with permission is the same in every run.
     set_seed(seed)
-    _require_weights(path)
+    require_weights(path)
     check_processor(path, spec.processor)
-    with _unreadable_as_invalid(path), _loading_reports() as reports:
+    with _unreadable_as_invalid(path), loading_reports() as reports:
         model = _load_embedder(path, spec) if (path / "modules.json").is_file() else _load_raw(path, spec)
-    _refuse_missing_weights(model, reports, spec.allow_missing_weights)
+    refuse_missing_weights(model, reports, spec.allow_missing_weights)
     verify_processor(model, spec.processor)
     _apply(model, spec)
     return model
@@ -67,9 +60,9 @@ def save_model(model: "SentenceTransformer", path: Path, spec: Model) -> None:
 
 def reload_model(path: Path, spec: Model) -> "SentenceTransformer":
     """A saved model as its users will load it, but for the full embedding: evaluation slices it itself."""
-    with _unreadable_as_invalid(path), _loading_reports() as reports:
+    with _unreadable_as_invalid(path), loading_reports() as reports:
         model = _load_saved(path, {})
-    _refuse_missing_weights(model, reports, [])
+    refuse_missing_weights(model, reports, [])
     model.truncate_dim = None
     model.similarity_fn_name = spec.similarity
     return model
@@ -87,23 +80,6 @@ def check_dimensions(model: "SentenceTransformer", spec: FinetuneSpec) -> None:
                 f"`{field}` must be at most the model's {full} dimensions, found {dimensions}",
                 f"take {full} or less",
             )
-
-
-def _require_weights(path: Path) -> None:
-    if any(path.rglob("*.safetensors")):
-        return
-    pickles = [p.name for pattern in _PICKLES for p in path.rglob(pattern)]
-    if pickles:
-        raise InvalidModel(
-            "PickleWeights",
-            f"the model has its weights only as {listed(pickles)}; such files run code when they are read",
-            "convert them to safetensors",
-        )
-    raise InvalidModel(
-        "MissingWeights",
-        f"the model must have weights in *.safetensors; found {listed(p.name for p in path.iterdir())}",
-        "let `model.uri` name the folder of a complete checkpoint",
-    )
 
 
 def _load_saved(path: Path, processor: dict[str, Any]) -> "SentenceTransformer":
@@ -161,51 +137,6 @@ def _load_raw(path: Path, spec: Model) -> "SentenceTransformer":
         )
     pooling = Pooling(transformer.get_embedding_dimension(), _POOLING[spec.pooling])
     return SentenceTransformer(modules=[transformer, pooling, Normalize()])
-
-
-@contextmanager
-def _loading_reports() -> Iterator[list[Any]]:
-    """What transformers knows of missing weights while a model is loaded; it only logs it.
-
-    Its `output_loading_info` would change what from_pretrained returns to the library in between.
-    """
-    import transformers.modeling_utils  # noqa: PLC0415
-    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
-
-    quiet: Any = disable_progress_bar
-    quiet()
-    reports: list[Any] = []
-    modeling_utils: Any = transformers.modeling_utils
-    log = modeling_utils.log_state_dict_report
-
-    def record(**arguments: Any) -> None:
-        reports.append(arguments["loading_info"])
-        log(**arguments)
-
-    modeling_utils.log_state_dict_report = record
-    try:
-        yield reports
-    finally:
-        modeling_utils.log_state_dict_report = log
-
-
-def _refuse_missing_weights(model: "SentenceTransformer", reports: list[Any], allowed: list[str]) -> None:
-    if model.transformers_model is not None and not reports:
-        raise RuntimeError(
-            "transformers has not reported which weights it loaded; its version must be the pinned one"
-        )
-    missing = sorted(key for report in reports for key in report.missing_keys)
-    refused = [key for key in missing if not any(fnmatchcase(key, pattern) for pattern in allowed)]
-    if refused:
-        more = f" and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
-        raise InvalidModel(
-            "MissingWeights",
-            f"the checkpoint lacks {len(refused)} of the model's weights, which would be random:"
-            f" {', '.join(refused[:_NAMED])}{more}",
-            "take a complete checkpoint, or name in `model.allowMissingWeights` what may be random",
-        )
-    if missing:
-        logger.warning("weights that start at random, as the spec allows: %s", ", ".join(missing))
 
 
 @contextmanager

@@ -4,9 +4,6 @@ hf:// goes through the hub's own client, pvc:// is a folder, https:// is `downlo
 for `tables` and `models` to judge.
 """
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +13,8 @@ from finetune_api.model import Model
 from finetune_api.uris import HfUri, HttpsUri, PvcUri, parse_uri
 from finetune_trainer import downloads
 from finetune_trainer.digests import file_digest, model_digest
-from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUnavailable, TrainerError
+from finetune_trainer.errors import InvalidData, InvalidSpec
+from finetune_trainer.hub import hub_errors, open_hub
 from finetune_trainer.places import Places
 from finetune_trainer.splits import (
     TABLE_SUFFIXES,
@@ -57,8 +55,8 @@ def fetch_model(model: Model, places: Places) -> Fetched:
     """The folder of the base model."""
     uri = parse_uri(model.uri)
     if isinstance(uri, HfUri):
-        with _hub_errors(uri):
-            api = _hub(places.token(model.secret_ref))
+        with hub_errors(uri):
+            api = open_hub(places.token(model.secret_ref))
             folder = api.snapshot_download(
                 uri.repository,
                 revision=uri.commit,
@@ -151,8 +149,8 @@ def _require_inside(path: Path, root: Path, name: str) -> None:
 
 
 def _hub_table(source: TableSource, uri: HfUri, places: Places) -> Fetched:
-    with _hub_errors(uri):
-        api = _hub(places.token(source.secret_ref))
+    with hub_errors(uri):
+        api = open_hub(places.token(source.secret_ref))
         names = api.list_repo_files(uri.repository, revision=uri.commit, repo_type="dataset")
         card = _card(api, uri, names, places)
         chosen = choose_files_by_card(names, card, subset=source.subset, split=source.split, where=source.uri)
@@ -199,66 +197,3 @@ def _may_be_named_by(tables: list[str], name: str) -> bool:
 def _literal(name: str) -> str:
     """A pattern that fits this name alone."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
-def _hub(token: str | None) -> "HfApi":
-    from huggingface_hub import HfApi  # noqa: PLC0415 - half a second that other sources need not wait for
-    from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
-
-    disable_progress_bars()
-    return HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
-
-
-@contextmanager
-def _hub_errors(uri: HfUri) -> Iterator[None]:
-    """What the hub's client raises becomes ours, with the repository named."""
-    from huggingface_hub import errors  # noqa: PLC0415
-
-    name = f"hf://{uri.repository}@{uri.commit}"
-    try:
-        with storage_errors(name):
-            yield
-    except TrainerError:
-        raise
-    except errors.GatedRepoError as error:
-        raise _no_access(name) from error
-    except errors.RevisionNotFoundError as error:
-        raise InvalidSpec(
-            "RevisionMissing", f"{name}: the repository has no such commit", "correct `uri`"
-        ) from error
-    except errors.HfHubHTTPError as error:
-        raise _status_error(name, error.response.status_code) from error
-    except errors.LocalEntryNotFoundError as error:
-        cause = error.__cause__
-        response = getattr(cause, "response", None)
-        raise _status_error(name, getattr(response, "status_code", None)) from error
-    except (errors.EntryNotFoundError, errors.HFValidationError) as error:
-        raise InvalidSpec("RepositoryMissing", f"{name} has none of the files wanted") from error
-    except Exception as error:
-        if _is_network_error(error):
-            raise _status_error(name, None) from error
-        raise
-
-
-def _is_network_error(error: Exception) -> bool:
-    """The client's HTTP library is its own affair: its errors are known by their module."""
-    return isinstance(error, OSError) or type(error).__module__.partition(".")[0].startswith(
-        ("httpx", "httpcore")
-    )
-
-
-def _status_error(name: str, status: int | None) -> TrainerError:
-    if status in {401, 403}:
-        return _no_access(name)
-    if status == 404:
-        return InvalidSpec("RepositoryMissing", f"{name} does not exist on the hub", "correct `uri`")
-    found = f"answered with status {status}" if status else "did not answer, or broke off"
-    return SourceUnavailable("HubUnavailable", f"{name}: the hub {found}", "another attempt may work")
-
-
-def _no_access(name: str) -> NoAccess:
-    return NoAccess(
-        "HubRefused",
-        f"{name}: the hub refused access (the repository is private, gated, or does not exist)",
-        "set `secretRef` to a Secret whose `token` may read it, and accept the repository's terms",
-    )

@@ -1,0 +1,76 @@
+"""The hub's own client, and what it raises told as ours."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from finetune_api.uris import HfUri
+from finetune_trainer.errors import InvalidSpec, NoAccess, SourceUnavailable, TrainerError
+from finetune_trainer.storage import storage_errors
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+
+def open_hub(token: str | None) -> "HfApi":
+    from huggingface_hub import HfApi  # noqa: PLC0415 - half a second that other sources need not wait for
+    from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
+
+    disable_progress_bars()
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
+
+
+@contextmanager
+def hub_errors(uri: HfUri) -> Iterator[None]:
+    """What the hub's client raises becomes ours, with the repository named."""
+    from huggingface_hub import errors  # noqa: PLC0415
+
+    name = f"hf://{uri.repository}@{uri.commit}"
+    try:
+        with storage_errors(name):
+            yield
+    except TrainerError:
+        raise
+    except errors.GatedRepoError as error:
+        raise _no_access(name) from error
+    except errors.RevisionNotFoundError as error:
+        raise InvalidSpec(
+            "RevisionMissing", f"{name}: the repository has no such commit", "correct `uri`"
+        ) from error
+    except errors.HfHubHTTPError as error:
+        raise _status_error(name, error.response.status_code) from error
+    except errors.LocalEntryNotFoundError as error:
+        cause = error.__cause__
+        response = getattr(cause, "response", None)
+        raise _status_error(name, getattr(response, "status_code", None)) from error
+    except (errors.EntryNotFoundError, errors.HFValidationError) as error:
+        raise InvalidSpec("RepositoryMissing", f"{name} has none of the files wanted") from error
+    except Exception as error:
+        if _is_network_error(error):
+            raise _status_error(name, None) from error
+        raise
+
+
+def _is_network_error(error: Exception) -> bool:
+    """The client's HTTP library is its own affair: its errors are known by their module."""
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0].startswith(
+        ("httpx", "httpcore")
+    )
+
+
+def _status_error(name: str, status: int | None) -> TrainerError:
+    if status in {401, 403}:
+        return _no_access(name)
+    if status == 404:
+        return InvalidSpec("RepositoryMissing", f"{name} does not exist on the hub", "correct `uri`")
+    found = f"answered with status {status}" if status else "did not answer, or broke off"
+    return SourceUnavailable("HubUnavailable", f"{name}: the hub {found}", "another attempt may work")
+
+
+def _no_access(name: str) -> NoAccess:
+    return NoAccess(
+        "HubRefused",
+        f"{name}: the hub refused access (the repository is private, gated, or does not exist)",
+        "set `secretRef` to a Secret whose `token` may read it, and accept the repository's terms",
+    )
