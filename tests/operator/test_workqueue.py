@@ -186,7 +186,7 @@ KEYS = st.sampled_from("abcd")
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Whatever is added, ends, fails or passes: one run of a key at a time (checked by the bench), none lost."""
+    """Whatever is added, ends, fails or passes: one run of a key at a time (see Bench), and none lost."""
 
     def __init__(self) -> None:
         super().__init__()
