@@ -46,6 +46,10 @@ class Target:
         """Begins the name of everything this finetune has not finished writing or removing."""
         return f".unfinished.{self.run.namespace}.{self.run.name}."
 
+    def version(self, artifact: Artifact) -> Path:
+        """The folder of a published version."""
+        return self.folder / artifact.uri.rpartition("/")[2]
+
 
 @dataclass(frozen=True)
 class Version:
@@ -58,16 +62,22 @@ class Version:
     report: Report
 
 
+def target_of(run: RunFile, places: Places) -> Target | None:
+    """Where the run publishes; None without `output`. Raises InvalidSpec when the volume is not there."""
+    if run.spec.output is None:
+        return None
+    uri = parse_uri(run.spec.output.uri)
+    assert isinstance(uri, PvcUri)  # noqa: S101 - for the type checker; the spec's rules allow nothing else
+    return Target(places.volume(uri.claim) / uri.path, run.spec.output.uri.rstrip("/"), run)
+
+
 def open_target(run: RunFile, places: Places) -> Target | None:
     """The target, made if need be, seen to be ours and writable; None without `output`.
 
     Removes what earlier attempts of this finetune left unfinished. Raises TargetInUse, StorageFailed.
     """
-    if run.spec.output is None:
+    if (target := target_of(run, places)) is None:
         return None
-    uri = parse_uri(run.spec.output.uri)
-    assert isinstance(uri, PvcUri)  # noqa: S101 - for the type checker; the spec's rules allow nothing else
-    target = Target(places.volume(uri.claim) / uri.path, run.spec.output.uri.rstrip("/"), run)
     with storage_errors(f"opening {target.uri}"):
         target.folder.mkdir(parents=True, exist_ok=True)
         read_latest(target)
@@ -189,7 +199,7 @@ def _prune(target: Target, newest: Artifact) -> None:
     """Keep the latest and `output.keep` older versions of this finetune."""
     output = target.run.spec.output
     keep = output.keep if output else 0
-    older = [v for v in versions(target) if v.folder.name != newest.uri.rpartition("/")[2]]
+    older = [v for v in versions(target) if v.folder != target.version(newest)]
     for version in older[: max(0, len(older) - keep)]:
         _discard(target, version.folder)
 

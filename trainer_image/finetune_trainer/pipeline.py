@@ -1,0 +1,110 @@
+"""The run, stage by stage: the order of everything that a fine-tune does, for a pod and for a person alike.
+
+target -> earlier report -> check spec -> sources -> data -> model checks -> baseline -> training ->
+evaluation -> gates -> publish
+
+Nothing here knows the command line. What is slow to import is imported when its stage comes.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune_api.exit_codes import ExitCode
+from finetune_api.report import Report
+from finetune_trainer.failures import as_trainer_error
+from finetune_trainer.run import Run
+from finetune_trainer.storage import storage_errors
+
+if TYPE_CHECKING:
+    from finetune_trainer.publishing import Target
+    from finetune_trainer.results import Results
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended.
+
+    full_report: the file, None when nothing was measured; repeated: an earlier attempt did it all.
+    """
+
+    report: Report
+    exit_code: ExitCode
+    full_report: Path | None = None
+    repeated: bool = False
+
+
+def run_finetune(run: Run) -> Ending:
+    """All stages. Every failure becomes a Failed Report; only what is no Exception passes through."""
+    try:
+        return _run_stages(run)
+    except Exception as error:  # noqa: BLE001 - here is where whatever happens is told
+        known = as_trainer_error(error)
+        report = Report(uid=run.file.uid, run=run.file.run, outcome="Failed", failure=known.as_failure())
+        return Ending(report, known.exit_code)
+
+
+def _run_stages(run: Run) -> Ending:
+    from finetune_trainer.publishing import find_published, open_target  # noqa: PLC0415
+
+    with run.stage("Preparing"):
+        target = open_target(run.file, run.places)
+        if target is not None and (earlier := find_published(target)) is not None:
+            return Ending(earlier, ExitCode.DONE, _published_report(target, earlier), repeated=True)
+        from finetune_trainer.checks import check_spec  # noqa: PLC0415 - the library: seconds
+
+        check_spec(run.file.spec)
+        run.places.work.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=run.places.work))
+    try:
+        return _measure_and_publish(run, target, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _measure_and_publish(run: Run, target: "Target | None", scratch: Path) -> Ending:
+    from finetune_trainer import stages  # noqa: PLC0415 - the library: seconds
+
+    spec = run.file.spec
+    base = None
+    with run.stage("Preparing"):
+        material = stages.prepare(run)
+    if spec.evaluation.compare_to == "Base":
+        with run.stage("Baseline"):
+            base = stages.measure_as_saved(run, material, material.model, scratch / "base")
+            shutil.rmtree(scratch / "base")
+    with run.stage("Training"):
+        training = stages.tune(run, material, scratch)
+    with run.stage("Evaluating"):
+        tuned = stages.measure_as_saved(run, material, training.model, scratch / "model")
+        results = stages.judge(run, material, training, base=base, tuned=tuned)
+    return _conclude(run, target, results, scratch / "model")
+
+
+def _conclude(run: Run, target: "Target | None", results: "Results", model: Path) -> Ending:
+    from finetune_trainer.beside import files_beside  # noqa: PLC0415 - needs numpy
+    from finetune_trainer.full_report import build_full_report, to_bytes  # noqa: PLC0415
+    from finetune_trainer.publishing import REPORT, publish  # noqa: PLC0415
+    from finetune_trainer.summary import build_report  # noqa: PLC0415
+
+    report = build_report(results)
+    passed = report.outcome == "Succeeded"
+    if passed and target is not None:
+        with run.stage("Publishing"):
+            artifact = publish(target, model, lambda where: files_beside(results, report, where))
+        report = report.model_copy(update={"artifact": artifact})
+        return Ending(report, ExitCode.DONE, _published_report(target, report))
+    full = run.places.work / REPORT
+    with storage_errors("writing the full report"):
+        full.write_bytes(to_bytes(build_full_report(results, report)))
+    return Ending(report, ExitCode.DONE if passed else ExitCode.GATE_NOT_PASSED, full)
+
+
+def _published_report(target: "Target", report: Report) -> Path | None:
+    from finetune_trainer.publishing import REPORT  # noqa: PLC0415
+
+    if report.artifact is None:
+        return None
+    return target.version(report.artifact) / REPORT

@@ -1,0 +1,90 @@
+"""What a run has found out when it is judged: input of full report, Report, card and picture."""
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from finetune_api.run_file import RunFile
+from finetune_api.status import GateResult, Lineage
+from finetune_trainer.digests import content_digest
+from finetune_trainer.measurement import Measurement
+from finetune_trainer.statistics import LOW_POWER
+from finetune_trainer.training_types import TrainingResult
+
+_LIBRARIES = ("torch", "transformers", "sentence-transformers", "datasets", "accelerate", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the run was made from. model: commit or digest; train_rows: after `dropped_rows` were left out."""
+
+    model: str
+    train_digest: str
+    train_rows: int
+    dropped_rows: int
+    image: str | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything found out. seconds: by stage; finished: ISO 8601, UTC; notes: for people."""
+
+    run: RunFile
+    sources: Sources
+    training: TrainingResult
+    measured: Sequence[Measurement]
+    gates: list[GateResult]
+    notes: list[str]
+    seconds: dict[str, float]
+    device: str
+    finished: str
+
+    @property
+    def primary(self) -> Measurement:
+        name = self.run.spec.evaluation.primary.evaluator
+        return next(m for m in self.measured if m.evaluator.name == name)
+
+    @property
+    def lineage(self) -> Lineage:
+        spec = self.run.spec
+        return Lineage(
+            model=self.sources.model,
+            train_data=self.sources.train_digest,
+            eval_data=self._gate_data(),
+            image=self.sources.image,
+            seed=spec.training.seed,
+            mini_batch_size=self.training.mini_batch_size,
+            versions=library_versions(),
+        )
+
+    def _gate_data(self) -> str:
+        """Digest of what decides: the gates' eval sets, or the headline's without gates."""
+        names = {g.evaluator for g in self.run.spec.evaluation.gates} or {self.primary.evaluator.name}
+        digests = sorted({m.data.digest for m in self.measured if m.evaluator.name in names})
+        return digests[0] if len(digests) == 1 else content_digest(digests)
+
+
+def library_versions() -> dict[str, str]:
+    """Of Python and of the libraries that decide the numbers."""
+    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version()} | {name: text[:24] for name, text in versions.items()}
+
+
+def measurement_notes(measured: Sequence[Measurement]) -> list[str]:
+    """What a reader of the numbers must know."""
+    notes = []
+    for one in measured:
+        name = one.evaluator.name
+        if one.data.unjudged_queries:
+            notes.append(
+                f"{name}: {one.data.unjudged_queries} queries have no relevant document and were left out"
+            )
+        if one.base is not None and one.clusters < LOW_POWER:
+            notes.append(
+                f"LowPower: {name} has {one.clusters} groups of queries that share no document; below"
+                f" {LOW_POWER} an interval is wide, and covers the truth less often than it says"
+            )
+    if any(one.base is not None for one in measured):
+        notes.append("the intervals cover the choice of queries, not the training seed")
+    return notes

@@ -1,0 +1,164 @@
+"""The stages between target and publishing, each as one function over the run and what came before."""
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from finetune_trainer.data import (
+    check_inputs,
+    load_evaluation_data,
+    load_training_data,
+    resolve_overlap,
+)
+from finetune_trainer.evaluation import EvaluatorResult, evaluate
+from finetune_trainer.inputs import EvaluationData, TrainingData
+from finetune_trainer.measurement import (
+    Measurement,
+    check_gates,
+    judge_gates,
+    wanted_dimensions,
+    wanted_metrics,
+)
+from finetune_trainer.models import check_dimensions, load_model, reload_model, save_model
+from finetune_trainer.results import Results, Sources, measurement_notes
+from finetune_trainer.run import Run
+from finetune_trainer.sources import fetch_model
+from finetune_trainer.training import TrainingResult, train
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the sources gave.
+
+    revision: of the base model; model: as loaded, training changes it in place; dimensions: headline first.
+    """
+
+    revision: str
+    model: "SentenceTransformer"
+    training: TrainingData
+    evaluation: Mapping[str, EvaluationData]
+    dimensions: tuple[int, ...]
+
+
+def prepare(run: Run) -> Material:
+    """Data and model, both checked: whatever the spec has wrong ends the run here."""
+    spec = run.file.spec
+    training = load_training_data(spec, run.places)
+    evaluation = load_evaluation_data(spec, run.places)
+    training, overlaps = resolve_overlap(training, evaluation, spec.data.overlap)
+    for note in overlaps:
+        run.note(note)
+    check_gates(spec, evaluation)
+    run.stop.check()
+    fetched = fetch_model(spec.model, run.places)
+    run.stop.check()
+    model = load_model(fetched.path, spec.model, seed=spec.training.seed)
+    check_dimensions(model, spec)
+    check_inputs(model, training, list(evaluation.values()))
+    full = model.get_embedding_dimension() or 0
+    return Material(fetched.revision, model, training, evaluation, wanted_dimensions(spec, full))
+
+
+def measure_as_saved(
+    run: Run, material: Material, model: "SentenceTransformer", folder: Path
+) -> dict[str, EvaluatorResult]:
+    """Save into `folder`, reload and evaluate: of both models, what is measured is what users get."""
+    spec = run.file.spec
+    save_model(model, folder, spec.model)
+    saved = reload_model(folder, spec.model)
+    results = {}
+    for evaluator in spec.evaluation.evaluators:
+        results[evaluator.name] = evaluate(
+            saved,
+            material.evaluation[evaluator.data],
+            evaluator,
+            metrics=wanted_metrics(spec, evaluator.name),
+            dimensions=material.dimensions,
+            similarity=spec.model.similarity,
+            autocast=spec.training.autocast,
+            heartbeat=run.heartbeat,
+        )
+    # Training needs the room of this second copy; the library keeps it in cycles.
+    del saved
+    gc.collect()
+    return results
+
+
+def tune(run: Run, material: Material, scratch: Path) -> TrainingResult:
+    """Train the model in place. Raises Interrupted when a stop was asked for meanwhile."""
+    result = train(
+        material.model,
+        material.training,
+        run.file.spec,
+        work=scratch,
+        on_progress=run.reporter.trained,
+        evaluate=_selection(run, material),
+        stop=run.stop,
+    )
+    run.stop.check()
+    return result
+
+
+def _selection(run: Run, material: Material) -> "Callable[[SentenceTransformer], float] | None":
+    """What judges the model while it is trained; at the headline dimension, as users will have it."""
+    spec = run.file.spec
+    if (selection := spec.training.selection) is None:
+        return None
+    evaluator = spec.evaluation.evaluator(selection.evaluator)
+
+    def value(model: "SentenceTransformer") -> float:
+        result = evaluate(
+            model,
+            material.evaluation[evaluator.data],
+            evaluator,
+            metrics=(selection.metric,),
+            dimensions=material.dimensions[:1],
+            similarity=spec.model.similarity,
+            autocast=spec.training.autocast,
+        )
+        return result.scores.mean(selection.metric)
+
+    return value
+
+
+def judge(
+    run: Run,
+    material: Material,
+    training: TrainingResult,
+    *,
+    base: Mapping[str, EvaluatorResult] | None,
+    tuned: Mapping[str, EvaluatorResult],
+) -> Results:
+    """Both models side by side, and what the gates say."""
+    spec, data = run.file.spec, material.training
+    measured = [
+        Measurement(e, material.evaluation[e.data], base[e.name] if base else None, tuned[e.name])
+        for e in spec.evaluation.evaluators
+    ]
+    for note in measurement_notes(measured):
+        run.note(note)
+    if data.dropped_rows:
+        run.note(f"{data.dropped_rows} train rows were left out, since an eval set has their query")
+    return Results(
+        run=run.file,
+        sources=Sources(material.revision, data.digest, len(data.rows), data.dropped_rows, run.image),
+        training=training,
+        measured=measured,
+        gates=judge_gates(spec, measured),
+        notes=run.notes,
+        seconds=run.seconds,
+        device=_device_name(material.model.device),
+        finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
