@@ -1,15 +1,20 @@
 import dataclasses
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from sentence_transformers import SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer import losses
 
+from finetune_api.spec import FinetuneSpec
 from finetune_trainer import checks
 from finetune_trainer.checks import check_spec, checked_loss_arguments, checked_training_arguments
 from finetune_trainer.errors import InvalidSpec
 from tests.trainer.builders import a_spec
+
+EXAMPLES = Path(__file__).parents[2] / "crds" / "examples"
 
 
 def failure(**parts: Any) -> InvalidSpec:
@@ -107,7 +112,7 @@ def test_matryoshka_dimensions_have_a_field_of_their_own() -> None:
         {"training": {"args": {"adam_beta2": "high"}}},
         {"training": {"args": {"lr_scheduler_type": "zigzag"}}},
         {"training": {"args": {"optim": "adamx"}}},
-        {"training": {"args": {"gradient_checkpointing": "yes"}}},
+        {"training": {"args": {"activation_checkpointing": "yes"}}},
         {"loss": {"args": {"scale": "20"}}},
         {"loss": {"args": {"mini_batch_size": 0}}},
         {"loss": {"args": {"mini_batch_num_tokens": -1}}},
@@ -128,6 +133,17 @@ def test_values_come_as_the_library_wants_them() -> None:
     )
     assert checked_loss_arguments(spec.loss) == {"directions": ("query_to_doc", "doc_to_query")}
     assert checked_training_arguments(spec)["lr_scheduler_type"] == "cosine"
+
+
+def test_epochs_and_steps_exclude_each_other() -> None:
+    error = failure(training={"epochs": "2", "args": {"max_steps": 10}})
+    assert error.reason == "BadArgument"
+    assert "found 2 epochs and 10 steps" in error.message
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_example_passes(example: Path) -> None:
+    check_spec(FinetuneSpec.model_validate(yaml.safe_load(example.read_text())["spec"]))
 
 
 def test_a_column_has_one_role() -> None:

@@ -85,6 +85,29 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(text_model: P
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+# The library's own model has not taken up transformers' new name for it yet.
+@pytest.mark.filterwarnings("ignore:`SentenceTransformer` only defines:FutureWarning")
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"dataloader_num_workers": 1},
+        {"activation_checkpointing": True},
+        {"learning_rate_mapping": {"embeddings": 0.001}},
+    ],
+    ids=str,
+)
+def test_arguments_that_only_change_how_it_is_done_change_no_loss(
+    text_model: Path, places: Places, args: dict[str, Any]
+) -> None:
+    runs = [Run(text_model, places, a_spec(training={"args": {"max_steps": 3, **a}})) for a in ({}, args)]
+    told = [[p.loss for p in run.told] for run in runs]
+    assert told[1] == pytest.approx(told[0], rel=1e-5)
+
+
+def test_steps_go_on_over_epochs(text_model: Path, places: Places) -> None:
+    assert Run(text_model, places, a_spec(training={"args": {"max_steps": 14}})).result.steps == 14
+
+
 def test_prompts_are_put_before_training_inputs_by_role(
     text_model: Path, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from finetune_trainer.errors import InvalidSpec
 TRAINING_ARGUMENTS = frozenset({
     "max_steps", "lr_scheduler_type", "lr_scheduler_kwargs", "optim", "optim_args", "optim_target_modules",
     "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "learning_rate_mapping",
-    "tf32", "gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing",
+    "tf32", "activation_checkpointing",
     "activation_checkpointing_kwargs", "torch_compile", "torch_compile_backend", "torch_compile_mode",
     "torch_empty_cache_steps", "full_determinism", "dataloader_num_workers", "dataloader_prefetch_factor",
     "dataloader_persistent_workers",
@@ -67,6 +67,8 @@ _REASONS = {
     "length_column_name": _NO_EFFECT,
     "router_mapping": "it is for models with routes, and the spec has none",
     "multi_dataset_batch_sampler": "there is one train set",
+    "gradient_checkpointing": "its name is activation_checkpointing",
+    "gradient_checkpointing_kwargs": "its name is activation_checkpointing_kwargs",
     "enable_jit_checkpoint": "it ends with success although the work is half done",
 }
 _REASONS_BY_PREFIX = {
@@ -96,6 +98,7 @@ _LOSS_REASONS = {
 def check_spec(spec: FinetuneSpec) -> None:
     """Raises InvalidSpec for what the models of the API cannot see."""
     checked_training_arguments(spec)
+    _check_length(spec)
     checked_loss_arguments(spec.loss)
     _check_columns(spec)
 
@@ -116,12 +119,23 @@ def checked_training_arguments(spec: FinetuneSpec) -> dict[str, Any]:
                 f"training.args.{name}", name, TRAINING_ARGUMENTS, "SentenceTransformerTrainingArguments"
             )
         raise _forbidden(f"training.args.{name}", _reason(name))
-    checked = _checked_types("training.args", args, SentenceTransformerTrainingArguments)
-    if "max_steps" in args and checked["max_steps"] < 1:
+    return _checked_types("training.args", args, SentenceTransformerTrainingArguments)
+
+
+def _check_length(spec: FinetuneSpec) -> None:
+    """Either epochs or steps: with both, the library takes the steps and drops the epochs silently."""
+    max_steps = spec.training.args.get("max_steps")
+    if max_steps is None:
+        return
+    if max_steps < 1:
+        raise InvalidSpec("BadArgument", f"`training.args.max_steps` must be at least 1, found {max_steps}")
+    if float(spec.training.epochs) != 1:
         raise InvalidSpec(
-            "BadArgument", f"`training.args.max_steps` must be at least 1, found {args['max_steps']}"
+            "BadArgument",
+            f"`training.epochs` must be left out beside `training.args.max_steps`; found"
+            f" {spec.training.epochs} epochs and {max_steps} steps",
+            "leave out one of them",
         )
-    return checked
 
 
 def _reason(name: str) -> str:

@@ -101,12 +101,12 @@ def _plan_batches(data: TrainingData, spec: FinetuneSpec) -> tuple[Sampler, int]
     batch_size, rows = spec.training.batch_size, len(data.rows)
     if rows < batch_size:
         raise _too_few_rows(f"{rows} rows", batch_size)
-    epochs = float(spec.training.epochs)
+    max_steps: int | None = spec.training.args.get("max_steps")
+    epochs = max_steps * batch_size / rows + 1 if max_steps else float(spec.training.epochs)
     sampler = partial(ContentBatchSampler, keys=data.content_keys, epochs=math.ceil(epochs))
     steps_per_epoch = len(sampler(data.rows, batch_size=batch_size, drop_last=True, seed=spec.training.seed))
     if steps_per_epoch == 0:
         raise _too_few_rows(f"{rows} rows whose contents repeat each other", batch_size)
-    max_steps: int | None = spec.training.args.get("max_steps")
     return sampler, max_steps or math.ceil(epochs * steps_per_epoch)
 
 
