@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(text_model: P
 
 
 # The library's own model has not taken up transformers' new name for it yet.
-@pytest.mark.filterwarnings("ignore:`SentenceTransformer` only defines:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable:FutureWarning")
 @pytest.mark.parametrize(
     "args",
     [
