@@ -9,6 +9,7 @@ from rich.padding import Padding
 
 from demo.cluster_setup import (
     apply,
+    cluster_for,
     demo_cluster,
     demo_operator,
     hints,
@@ -38,7 +39,8 @@ def run_demo(console: Console, tasks: Sequence[Task], results: Path, *, keep: bo
     stages = Stages(console)
     with contextlib.ExitStack() as stack:
         with stages.stage("start the local cluster"):
-            cluster = stack.enter_context(demo_cluster(keep=keep, report=_teller(console)))
+            settings = cluster_for(len(tasks), results / "bin")
+            cluster = stack.enter_context(demo_cluster(settings, keep=keep, report=_teller(console)))
         with stages.stage("install the chart and start the operator"):
             install_chart(cluster)
             operator = stack.enter_context(demo_operator(cluster, results / "operator.log", keep=keep))
