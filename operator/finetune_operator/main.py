@@ -73,8 +73,12 @@ class Operator:
     def is_alive(self) -> bool:
         return self.queue is None or self.queue.is_alive(longest_run_seconds=LONGEST_RUN_SECONDS)
 
-    def end(self) -> None:
-        """Asked to stop. While kopf runs it takes the signal itself and returns."""
+    def take_signals(self) -> None:
+        """Be asked to stop by SIGTERM and SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._end)
+
+    def _end(self) -> None:
         self.stop.set()
         self.stop_threads.set()
 
@@ -82,8 +86,7 @@ class Operator:
 async def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises CannotStart, or whatever broke the operator."""
     operator = Operator(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, operator.end)
+    operator.take_signals()
     health = health_app(operator.metrics.registry, operator.is_alive)
     async with serving(health, address="0.0.0.0", port=settings.health_port):  # noqa: S104 - kubelet, Prometheus
         await _await_resource(operator)
@@ -139,7 +142,7 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
         address, port = settings.report_bind_address, settings.report_port
         with contextlib.closing(receiver):
             async with serving(receiver.app(), address=address, port=port, tls=tls):
-                await _watch(settings, handlers.Shared(queue, operator.memory), operator.stop)
+                await _watch(operator, handlers.Shared(queue, operator.memory))
 
 
 def _report_came(queue: WorkQueue[Key], settings: Settings, key: Key, is_urgent: bool) -> None:
@@ -194,9 +197,9 @@ async def _certificate(authority: certificates.KeyPair, settings: Settings) -> A
         renewing.cancel()
 
 
-async def _watch(settings: Settings, shared: handlers.Shared, stop: asyncio.Event) -> None:
+async def _watch(operator: Operator, shared: handlers.Shared) -> None:
     """Kopf as the informer: it lists and watches, calls the handlers, and writes nothing."""
-    kopf_settings = kopf.OperatorSettings()
+    settings, kopf_settings = operator.settings, kopf.OperatorSettings()
     kopf_settings.peering.standalone = True
     kopf_settings.scanning.disabled = True
     kopf_settings.posting.enabled = False
@@ -204,14 +207,17 @@ async def _watch(settings: Settings, shared: handlers.Shared, stop: asyncio.Even
     kopf_settings.watching.chunk_size = CHUNK_SIZE
     kopf_settings.watching.label_selectors["batch", "v1", "jobs"] = names.LABEL_FINETUNE
     kopf_settings.watching.label_selectors["", "v1", "pods"] = names.LABEL_FINETUNE
-    await kopf.operator(
+    older_tasks = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=handlers.registry,
         settings=kopf_settings,
         memo=shared,
         clusterwide=not settings.watch_namespaces,
         namespaces=settings.watch_namespaces,
-        stop_flag=stop,
+        stop_flag=operator.stop,
     )
+    operator.take_signals()  # kopf has taken them, and its own end by a signal waits 5 s for nothing
+    await kopf.run_tasks(tasks, ignored=older_tasks)
 
 
 def cli() -> None:
@@ -243,11 +249,14 @@ def cli() -> None:
 def _describe_settings() -> list[str]:
     lines = []
     for name, setting in Settings.model_fields.items():
-        default = "required" if setting.is_required() else f"default {setting.default!r}"
+        value = setting.get_default(call_default_factory=True, validated_data={"namespace": "<namespace>"})
+        default = "required" if setting.is_required() else f"default: {value or 'none'}"
         lines.append(f"  FINETUNE_{name.upper()} ({default})")
         lines.append(f"      {setting.description}")
     return lines
 
 
 def _explain(error: ValidationError) -> list[str]:
-    return [f"FINETUNE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors() if e["loc"]]
+    """One line a setting; a default that another setting's error prevented is no error of its own."""
+    found = [e for e in error.errors() if e["type"] != "default_factory_not_called"]
+    return [f"FINETUNE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in found if e["loc"]]

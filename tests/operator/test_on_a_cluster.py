@@ -132,7 +132,7 @@ def test_a_job_of_somebody_else_is_left_alone(operator: Operator, finetunes: Fin
 
 def test_deleting_leaves_nothing_behind(operator: Operator, finetunes: Finetunes) -> None:
     finetunes.apply("hold")
-    finetunes.await_condition("Reconciling", "True", "Running")
+    await_training(finetunes)
     assert "embeddingfinetune=" in series_of(operator, finetunes)
     finetunes.delete()
     await_nothing_left(finetunes)
@@ -143,7 +143,7 @@ def test_deleting_while_the_operator_is_down_leaves_nothing_behind(
     operator: Operator, finetunes: Finetunes
 ) -> None:
     finetunes.apply("hold")
-    finetunes.await_condition("Reconciling", "True", "Running")
+    await_training(finetunes)
     operator.kill()
     finetunes.delete()
     await_nothing_left(finetunes)
@@ -226,8 +226,16 @@ def series_of(operator: Operator, finetunes: Finetunes) -> str:
     return "\n".join(line for line in lines if f'namespace="{finetunes.namespace}"' in line)
 
 
+def await_training(finetunes: Finetunes) -> None:
+    """Until then the interpreter of the trainer is not ready for signals: as process 1 it ignores them."""
+    finetunes.await_that(lambda: finetunes.status().get("progress"), "progress")
+
+
 def await_nothing_left(finetunes: Finetunes) -> None:
+    """The garbage collector looks every 30 s for kinds that are new in the cluster."""
     finetunes.await_that(
-        lambda: not any(finetunes.children(kind) for kind in ("jobs", "pods", "configmaps")), "all is gone"
+        lambda: not any(finetunes.children(kind) for kind in ("jobs", "pods", "configmaps")),
+        "all is gone",
+        seconds=120,
     )
     assert finetunes.client.get(f"{finetunes.path}/one") is None

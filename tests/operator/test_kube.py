@@ -1,0 +1,194 @@
+"""What becomes of the API server's answers."""
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from urllib3.exceptions import MaxRetryError, ReadTimeoutError
+
+from finetune_operator.errors import Stalled, Waiting
+from finetune_operator.kube import ApiFailure, Conflict, Kube
+
+JOB = {"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "one-1", "namespace": "team"}}
+
+
+class FakeClient:
+    """The part of the client library that `Kube` uses; answers as told and keeps what was asked."""
+
+    def __init__(self, *answers: tuple[int, Any] | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, str, dict[str, str], Any]] = []
+        self.default_headers = {"User-Agent": "test"}
+        self.configuration = SimpleNamespace(host="https://api")
+
+    def update_params_for_auth(self, headers: dict[str, str], *_: Any) -> None:
+        headers["Authorization"] = "Bearer secret"
+
+    def call_api(self, method: str, url: str, headers: dict[str, str], body: Any, **_: Any) -> Any:
+        self.asked.append((method, url, headers, body))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        content = answer[1] if isinstance(answer[1], bytes) else json.dumps(answer[1]).encode()
+        return SimpleNamespace(status=answer[0], response=SimpleNamespace(data=content))
+
+
+def a_kube(*answers: tuple[int, Any] | Exception) -> tuple[Kube, FakeClient, list[tuple[str, str]]]:
+    client, counted = FakeClient(*answers), list[tuple[str, str]]()
+    kube = Kube(client, count=lambda verb, code: counted.append((verb, code)), read_seconds=30)  # type: ignore[arg-type]
+    return kube, client, counted
+
+
+def a_status(code: int, reason: str = "", message: str = "", **more: Any) -> tuple[int, dict[str, Any]]:
+    return code, {"kind": "Status", "code": code, "reason": reason, "message": message, **more}
+
+
+def test_an_object_that_is_not_there_is_none() -> None:
+    kube, client, counted = a_kube(a_status(404, "NotFound"))
+    assert kube.get("Job", "team", "one-1") is None
+    assert client.asked[0][:2] == ("GET", "https://api/apis/batch/v1/namespaces/team/jobs/one-1")
+    assert counted == [("get", "404")]
+
+
+def test_lists_are_read_in_pages() -> None:
+    first = {"items": [{"n": 1}], "metadata": {"continue": "more"}}
+    kube, client, _ = a_kube((200, first), (200, {"items": [{"n": 2}], "metadata": {}}))
+    assert kube.list("Pod", "team", labels="a=b") == ({"n": 1}, {"n": 2})
+    assert "labelSelector=a%3Db" in client.asked[0][1]
+    assert "continue=more" in client.asked[1][1]
+
+
+def test_writes_carry_the_field_manager() -> None:
+    kube, client, _ = a_kube((201, JOB))
+    kube.create(JOB)
+    assert client.asked[0][1].endswith("/jobs?fieldManager=embedding-finetune-operator")
+
+
+def test_a_delete_is_for_one_uid_and_waits_for_dependents() -> None:
+    kube, client, _ = a_kube((200, {}))
+    kube.delete("Job", "team", "one-1", uid="u1")
+    assert client.asked[0][3] == {"propagationPolicy": "Foreground", "preconditions": {"uid": "u1"}}
+
+
+def test_deleting_what_is_gone_is_fine() -> None:
+    kube, _, _ = a_kube(a_status(404))
+    kube.delete("Job", "team", "one-1", uid="u1")
+
+
+def test_a_status_goes_to_its_own_path_with_its_version() -> None:
+    finetune = {
+        "kind": "EmbeddingFinetune",
+        "metadata": {"name": "one", "namespace": "team", "resourceVersion": "7"},
+    }
+    kube, client, _ = a_kube((200, finetune))
+    kube.put_status(finetune)
+    method, url, _, body = client.asked[0]
+    assert method == "PUT"
+    assert url.split("?")[0].endswith("/namespaces/team/embeddingfinetunes/one/status")
+    assert body["metadata"]["resourceVersion"] == "7"
+
+
+def test_a_label_is_merged_and_null_removes_it() -> None:
+    kube, client, _ = a_kube((200, {}))
+    kube.label("Pod", "ops", "operator-1", {"embeddings.dev/leader": None})
+    _, _, headers, body = client.asked[0]
+    assert headers["Content-Type"] == "application/merge-patch+json"
+    assert json.loads(body) == {"metadata": {"labels": {"embeddings.dev/leader": None}}}
+
+
+CREATE, GET, PUT = "create", "get", "put"
+QUOTA = 'jobs.batch "one-1" is forbidden: exceeded quota: none, requested: count/jobs.batch=1'
+TERMINATING = {
+    "details": {"causes": [{"reason": "NamespaceTerminating", "message": "team is being terminated"}]}
+}
+POLICY = "ValidatingAdmissionPolicy 'images' with binding 'all' denied request: unsigned"
+WEBHOOK = 'admission webhook "policy.example.com" denied the request: no'
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "reason"),
+    [
+        pytest.param(a_status(403, "Forbidden", QUOTA), Waiting, "QuotaExceeded", id="quota"),
+        pytest.param(
+            a_status(403, "Forbidden", "going", **TERMINATING), Waiting, "NamespaceTerminating", id="going"
+        ),
+        pytest.param(
+            a_status(403, "Forbidden", "violates PodSecurity"), Waiting, "AdmissionDenied", id="forbidden"
+        ),
+        pytest.param(a_status(403, "Forbidden", WEBHOOK), Waiting, "AdmissionDenied", id="webhook"),
+        pytest.param(a_status(422, "Invalid", POLICY), Waiting, "AdmissionDenied", id="policy"),
+        pytest.param(
+            a_status(422, "Invalid", "spec.template: bad"), Stalled, "InvalidManifest", id="invalid"
+        ),
+    ],
+)
+def test_a_refusal_to_create_says_who_must_act(
+    answer: tuple[int, Any], error: type[Waiting | Stalled], reason: str
+) -> None:
+    kube, _, _ = a_kube(answer)
+    with pytest.raises(error) as raised:
+        kube.create(JOB)
+    assert raised.value.reason == reason
+    assert "Job one-1" in raised.value.message
+    assert answer[1]["message"] in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "call", [lambda k: k.create(JOB), lambda k: k.put_status(JOB)], ids=["create", "put"]
+)
+def test_409_is_a_conflict(call: Callable[[Kube], Any]) -> None:
+    kube, _, _ = a_kube(a_status(409, "Conflict", "the object has been modified"))
+    with pytest.raises(Conflict, match="has been modified"):
+        call(kube)
+
+
+def test_writing_the_status_of_what_is_gone_is_a_conflict() -> None:
+    kube, _, _ = a_kube(a_status(404))
+    with pytest.raises(Conflict, match="gone"):
+        kube.put_status(JOB)
+
+
+@pytest.mark.parametrize("code", [401, 403, 410, 429, 500, 503, 504])
+def test_every_other_answer_is_a_failure_to_try_again_after(code: int) -> None:
+    kube, _, counted = a_kube(a_status(code, "Reason", "text"))
+    with pytest.raises(ApiFailure, match=f"{code} Reason: text"):
+        kube.get("Job", "team", "one-1")
+    assert counted == [("get", str(code))]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MaxRetryError(None, "/", ConnectionRefusedError("refused")),  # type: ignore[arg-type]
+        ReadTimeoutError(None, "/", "timed out"),  # type: ignore[arg-type]
+        ConnectionResetError("reset"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_answer_is_a_failure_too(error: Exception) -> None:
+    kube, _, counted = a_kube(error)
+    with pytest.raises(ApiFailure, match="no answer"):
+        kube.get("Job", "team", "one-1")
+    assert counted == [("get", "error")]
+
+
+def test_an_answer_that_is_no_json_is_quoted() -> None:
+    kube, _, _ = a_kube((502, b"<html>Bad Gateway</html>"))
+    with pytest.raises(ApiFailure, match="Bad Gateway"):
+        kube.get("Job", "team", "one-1")
+
+
+def test_no_error_repeats_the_credentials() -> None:
+    kube, _, _ = a_kube(a_status(401, "Unauthorized", "Unauthorized"))
+    with pytest.raises(ApiFailure) as raised:
+        kube.review_token("the-token", "audience")
+    assert "the-token" not in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_the_resource_is_looked_for_by_discovery() -> None:
+    kube, _, _ = a_kube((200, {"resources": [{"name": "embeddingfinetunes"}]}), a_status(404))
+    assert kube.has_finetunes()
+    assert not kube.has_finetunes()
