@@ -87,10 +87,7 @@ class OperatorReporter:
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        with self._changed:
-            self._is_over = True
-            self._changed.notify()
-        self._thread.join(TIMEOUT_SECONDS + 1)
+        self._end()
 
     def begin(self, phase: Phase) -> None:
         self._set(lambda state: replace(state, phase=phase), urgent=True)
@@ -105,7 +102,11 @@ class OperatorReporter:
         """Notes are in the full report."""
 
     def finish(self, report: Report) -> bool:
-        """Send the final Report, with a few tries. False when it could not be delivered."""
+        """Send the final Report, with a few tries. False when it could not be delivered.
+
+        Nothing is sent after it: progress would look like a run that goes on.
+        """
+        self._end()
         body = {"report": report.to_dict()}
         for attempt in range(FINAL_TRIES):
             if attempt:
@@ -113,6 +114,12 @@ class OperatorReporter:
             if self._post(body):
                 return True
         return False
+
+    def _end(self) -> None:
+        with self._changed:
+            self._is_over = True
+            self._changed.notify()
+        self._thread.join(TIMEOUT_SECONDS + 1)
 
     def _set(self, change: Callable[[_State], _State], *, urgent: bool) -> None:
         with self._changed:

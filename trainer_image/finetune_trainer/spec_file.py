@@ -3,6 +3,7 @@
 Every complaint is one line that begins with the YAML path, in the words of the field's own rule.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def _line(error: Any, root: str) -> str:
         case "string_type":
             return f"{path}: must be a text, found {_shown(error['input'])}; put it into quotes"
         case _:
-            return f"{path}: {_lower(error['msg'])}, found {_shown(error['input'])}"
+            return f"{path}: {_wanted(error['msg'])}, found {_shown(error['input'])}"
 
 
 def _path(parts: Any) -> str:
@@ -103,8 +104,9 @@ def _path(parts: Any) -> str:
     return path or "spec"
 
 
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
+def _wanted(message: str) -> str:
+    """Pydantic's wording turned into ours: "Input should be ..." is "must be ..."."""
+    return re.sub(r"^[A-Z]\w+ should ", "must ", message)
 
 
 def _shown(value: object) -> str:
