@@ -8,14 +8,18 @@ from datetime import datetime
 from typing import Any, Literal
 
 from finetune_api import names
-from finetune_api.status import RUNNING_PHASES
+from finetune_operator.gate_rules import GATES_CHANGED
 from finetune_operator.objects import format_time, name_of, uid_of
 from finetune_operator.observed import Object
+from finetune_operator.pod_rules import RUNNING
+from finetune_operator.run_rules import SPEC_CHANGED, STARTING
 from finetune_operator.texts import clip
 
 MAX_NOTE = 1024
 # Reasons of a run that goes as it should: its progress is in status, not in Events.
-QUIET = {"Pending", "Starting", "Running", *RUNNING_PHASES}
+QUIET = {STARTING, RUNNING}
+# What somebody asked for is no warning.
+ASKED_FOR = {SPEC_CHANGED, GATES_CHANGED}
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def _announce(condition: dict[str, Any]) -> list[Announcement]:
         case "Ready":
             return [Announcement("Normal", reason, note)]
         case "Reconciling" if reason not in QUIET:
-            return [Announcement("Warning", reason, note)]
+            return [Announcement("Normal" if reason in ASKED_FOR else "Warning", reason, note)]
     return []
 
 

@@ -1,4 +1,4 @@
-"""An API server in memory for faults that the real one cannot be made to show: it behaves, versions and all."""
+"""An API server in memory, for faults that the real one cannot be made to show. Versions count."""
 
 import copy
 import itertools

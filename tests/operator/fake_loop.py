@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from typing_extensions import override
+
 
 class FakeLoop(asyncio.SelectorEventLoop):
     """`time()` stands still until `advance`; timers that become due run in their order."""
@@ -12,6 +14,7 @@ class FakeLoop(asyncio.SelectorEventLoop):
         self._fake_time = 1000.0
         super().__init__()
 
+    @override
     def time(self) -> float:
         return self._fake_time
 

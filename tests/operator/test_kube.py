@@ -130,6 +130,7 @@ def test_a_refusal_to_create_says_who_must_act(
     kube, _, _ = a_kube(answer)
     with pytest.raises(error) as raised:
         kube.create(JOB)
+    assert isinstance(raised.value, Waiting | Stalled)
     assert raised.value.reason == reason
     assert "Job one-1" in raised.value.message
     assert answer[1]["message"] in raised.value.message

@@ -75,7 +75,9 @@ def test_a_changed_spec_stops_the_old_job_before_the_next_run_starts(
 
     def is_done() -> bool:
         seen.add(frozenset(job["metadata"]["name"] for job in finetunes.children("jobs")))
-        return finetunes.condition("Ready")["status"] == "True" and finetunes.status()["run"]["number"] == 2
+        return bool(
+            finetunes.condition("Ready")["status"] == "True" and finetunes.status()["run"]["number"] == 2
+        )
 
     finetunes.await_that(is_done, "run 2 is ready")
     assert frozenset({"one-1", "one-2"}) not in seen, "two runs at a time"

@@ -64,11 +64,8 @@ def test_prometheus_answers_for_the_gain_until_the_finetune_is_deleted(
     base = f'embedding_finetune_evaluation_score{{{of},model="base"}}'
     (computed,) = ask(prometheus, f"{tuned} - ignoring(model) {base}")
     assert float(computed["value"][1]) == pytest.approx(0.09)
-    (named,) = ask(
-        prometheus,
-        f"embedding_finetune_evaluation_gain{{{of}}} * on(namespace, embeddingfinetune) group_left(base_model)"
-        " embedding_finetune_info",
-    )
+    joined = f"gain{{{of}}} * on(namespace, embeddingfinetune) group_left(base_model) embedding_finetune_info"
+    (named,) = ask(prometheus, f"embedding_finetune_evaluation_{joined}")
     assert named["metric"]["base_model"].startswith("hf://")
     finetunes.delete()
     eventually(lambda: not ask(prometheus, f"embedding_finetune_info{{{of}}}"), "its series are stale")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -101,7 +102,8 @@ def test_a_look_that_was_cut_off_anywhere_is_made_good_by_the_next(
 
 
 def test_a_write_whose_answer_was_lost_is_found_again(bench: Bench) -> None:
-    create, lost = bench.kube.create, []
+    create = bench.kube.create
+    lost: list[Any] = []
 
     def lose_the_answer(manifest: dict[str, Any]) -> dict[str, Any]:
         answer = create(manifest)
@@ -161,7 +163,7 @@ def test_a_finetune_that_is_gone_is_forgotten(bench: Bench) -> None:
 
 
 def test_a_settled_finetune_costs_one_request(bench: Bench) -> None:
-    settled = {"type": "Ready", "status": "True", "reason": "Published", "message": ""}
+    settled: dict[str, Any] = {"type": "Ready", "status": "True", "reason": "Published", "message": ""}
     settled |= {"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
     bench.kube.objects["EmbeddingFinetune", "team", "one"]["status"] = {
         "observedGeneration": 1,
@@ -176,18 +178,18 @@ def test_events_are_read_only_when_a_start_takes_long(bench: Bench) -> None:
     bench.kube.objects["Job", "team", "one-1"]["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
     for seconds, expected in ((4, 0), (6, 1)):
         bench.kube.requests.clear()
-        bench.around = replace(bench.around, now=lambda s=seconds: NOW + timedelta(seconds=s))
+        bench.around = replace(bench.around, now=partial(NOW.__add__, timedelta(seconds=seconds)))
         bench.look()
         assert bench.kube.requests.count(("list", "Event")) == expected
 
 
-JOB = {"kind": "Job", "metadata": {"namespace": "team", "name": "one-1"}}
-OURS = [{"kind": "EmbeddingFinetune", "name": "one", "uid": "u1", "controller": True}]
+JOB: dict[str, Any] = {"kind": "Job", "metadata": {"namespace": "team", "name": "one-1"}}
+OURS: list[dict[str, Any]] = [{"kind": "EmbeddingFinetune", "name": "one", "uid": "u1", "controller": True}]
 
 
 def there(**metadata: Any) -> FakeKube:
     kube = FakeKube()
-    kube.add({**JOB, "metadata": {**JOB["metadata"], **metadata}})  # type: ignore[dict-item]
+    kube.add({"kind": "Job", "metadata": {"namespace": "team", "name": "one-1", **metadata}})
     return kube
 
 
@@ -198,7 +200,7 @@ def test_an_object_of_ours_that_is_already_there_is_adopted() -> None:
 @pytest.mark.parametrize(
     ("kube", "error", "reason"),
     [
-        pytest.param(lambda: there(), Stalled, "NameTaken", id="nobody's"),
+        pytest.param(there, Stalled, "NameTaken", id="nobody's"),
         pytest.param(
             lambda: there(ownerReferences=[{**OURS[0], "uid": "u0"}]), Stalled, "NameTaken", id="another's"
         ),
@@ -215,4 +217,5 @@ def test_an_object_that_is_not_ours_to_use_is_not_used(
 ) -> None:
     with pytest.raises(error) as raised:
         create_or_adopt(kube(), JOB, "u1")  # type: ignore[arg-type]
+    assert isinstance(raised.value, Stalled | Waiting)
     assert raised.value.reason == reason

@@ -1,5 +1,6 @@
 """Who may report, tried with real tokens on a real API server against the running receiver."""
 
+import base64
 import json
 import ssl
 import urllib.error
@@ -61,8 +62,6 @@ def post(operator: Operator, finetunes: Finetunes, token: str, *, name: str = "o
 
 
 def _decode(text: str) -> str:
-    import base64
-
     return base64.b64decode(text).decode()
 
 

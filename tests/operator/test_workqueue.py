@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from typing_extensions import override
 
 from finetune_operator.workqueue import MAX_DELAY_SECONDS, WorkQueue
 from tests.operator.fake_loop import FakeLoop, fake_loop
@@ -195,6 +196,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.owed: set[str] = set()
         """Keys added since their last run began."""
 
+    @override
     def teardown(self) -> None:
         for _ in range(8):
             self.bench.loop.advance(2 * MAX_DELAY_SECONDS)
