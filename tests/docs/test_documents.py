@@ -2,12 +2,15 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from finetune_api import FinetuneSpec
+from finetune_api.crd import crd
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("crds/*.md"), *ROOT.glob("docs/*.md")])
@@ -61,6 +64,25 @@ def _contains(whole: object, part: object) -> bool:
     if isinstance(whole, dict) and isinstance(part, dict):
         return all(key in whole and _contains(whole[key], value) for key, value in part.items())
     return whole == part
+
+
+def test_the_readmes_status_is_one_that_the_operator_could_write() -> None:
+    (text,) = (b for b in blocks(ROOT / "README.md", "yaml") if b.startswith("status:"))
+    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    assert list(_strange(yaml.safe_load(text)["status"], schema, "status")) == []
+
+
+def _strange(value: Any, schema: dict[str, Any], path: str) -> Iterator[str]:
+    """Parts that the schema does not have."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            if name in schema["properties"]:
+                yield from _strange(part, schema["properties"][name], f"{path}.{name}")
+            else:
+                yield f"{path}.{name}"
+    elif isinstance(value, list):
+        for part in value:
+            yield from _strange(part, schema["items"], f"{path}[]")
 
 
 def test_every_reason_that_is_explained_is_given_somewhere() -> None:
