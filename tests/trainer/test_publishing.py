@@ -109,6 +109,7 @@ def test_a_version_is_named_by_run_and_digest_and_latest_points_to_it(
     assert (version / "model.safetensors").read_text() == "weights"
     assert (version / "1_Pooling" / "config.json").exists()
     assert (version / "README.md").exists()
+    assert model_digest(version) == digest  # what is trained from this version names it by the same digest
 
 
 def test_everybody_may_read_what_is_published(places: Places, tmp_path: Path, folder: Path) -> None:

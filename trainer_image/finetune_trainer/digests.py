@@ -9,7 +9,8 @@ from pathlib import Path
 
 _KEY_DIGITS = 32
 """Hexadecimal digits of a content key: 128 bits, enough for no two of 10^15 cells to meet by chance."""
-_NOT_THE_MODEL = {"README.md", ".gitattributes"}
+_NOT_THE_MODEL = {"README.md", ".gitattributes", "report.json", "training.png"}
+"""What hubs and published versions have beside a model."""
 
 
 def file_digest(*paths: Path) -> str:

@@ -1,14 +1,15 @@
 """What can go wrong in a run, one class for every exit code.
 
-    TrainerError
-    |-- InvalidSpec        the spec asks for something that cannot work
-    |-- InvalidData        the data is not what the spec says
-    |-- InvalidModel       the base model cannot be used as it is
-    |-- NoAccess           a source or the target refused
-    |-- TargetInUse        the target belongs to another finetune
-    |-- SourceUnavailable  a source did not answer or broke off; another attempt may work
-    |-- OutOfMemory        host or GPU; another attempt may work
-    `-- StorageFailed      a disk is full or read-only; another attempt may work
+TrainerError
+|-- InvalidSpec        the spec asks for something that cannot work
+|-- InvalidData        the data is not what the spec says
+|-- InvalidModel       the base model cannot be used as it is
+|-- NoAccess           a source or the target refused
+|-- TargetInUse        the target belongs to another finetune
+|-- SourceUnavailable  a source did not answer or broke off; another attempt may work
+|-- OutOfMemory        host or GPU; another attempt may work
+|-- StorageFailed      a disk is full or read-only; another attempt may work
+`-- Interrupted        in `interruption`: the run was asked to stop; another attempt begins anew
 """
 
 from typing import ClassVar
