@@ -18,6 +18,7 @@ from finetune_operator.objects import created_at, format_time
 from finetune_operator.observed import LiveProgress, Object
 from finetune_operator.pods import (
     end_time,
+    ends_its_job,
     is_running,
     newest_finished,
     problem_of,
@@ -61,7 +62,8 @@ def conclude_a_finished_job(situation: Situation) -> Step | None:
 def follow_the_job(situation: Situation, job: Object) -> Step:
     """The Job goes on: its pod does not start, or runs, or comes up."""
     step = (
-        _show_why_no_pod_starts(situation, job)
+        _await_the_end_of_the_job(situation, job)
+        or _show_why_no_pod_starts(situation, job)
         or _follow_a_running_pod(situation, job)
         or _await_a_pod(situation, job)
     )
@@ -69,6 +71,18 @@ def follow_the_job(situation: Situation, job: Object) -> Step:
         return step
     # Somebody deleted it. A pod that has not begun yet, and the next attempt, need it.
     return replace(step, create=(config_map(situation),))
+
+
+def _await_the_end_of_the_job(situation: Situation, job: Object) -> Step | None:
+    """The last pod has ended, and the Job will say so in a moment: until then nothing changes."""
+    if not any(map(ends_its_job, situation.observed.pods)):
+        return None
+    before, run = situation.status, _run(situation, job)
+    status = on_its_way(
+        situation, phase=before.phase or "Starting", reason=RUNNING, message=_at_work(run), run=run,
+        progress=before.progress,
+    )  # fmt: skip
+    return Step(status, requeue_after_seconds=EVENT_POLL_SECONDS)
 
 
 def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
@@ -112,9 +126,14 @@ def _follow_a_running_pod(situation: Situation, job: Object) -> Step | None:
     progress = (live.progress if live else None) or stored
     if phase == stored_phase and progress and stored and progress.percent == stored.percent:
         progress = stored  # only a whole percent is worth a write
-    message = f"The trainer of run {run.number} is at work."
-    status = on_its_way(situation, phase=phase, reason=RUNNING, message=message, run=run, progress=progress)
+    status = on_its_way(
+        situation, phase=phase, reason=RUNNING, message=_at_work(run), run=run, progress=progress
+    )
     return Step(status, requeue_after_seconds=RESYNC_SECONDS)
+
+
+def _at_work(run: Run) -> str:
+    return f"The trainer of run {run.number} is at work."
 
 
 def _await_a_pod(situation: Situation, job: Object) -> Step:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from finetune_api.exit_codes import USER_ERRORS, ExitCode
 from finetune_api.report import Report
 from finetune_api.run_file import CONTAINER
 from finetune_operator.objects import created_at, is_being_deleted, name_of, parse_time, uid_of
@@ -15,6 +16,7 @@ from finetune_operator.observed import Object
 from finetune_operator.texts import sentence, without_credentials
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_LAST_CODES = (ExitCode.DONE, *USER_ERRORS)
 _COMING_UP = ("ContainerCreating", "PodInitializing")
 
 
@@ -93,6 +95,11 @@ def end_time(pod: Object) -> datetime | None:
 def terminated(pod: Object) -> dict[str, Any]:
     """How the trainer's container ended; empty when it did not, or never began."""
     return _container_state(pod).get("terminated") or {}
+
+
+def ends_its_job(pod: Object) -> bool:
+    """Whether no other attempt follows: the trainer ended well, or with what only the user can mend."""
+    return terminated(pod).get("exitCode") in _LAST_CODES
 
 
 def started_at(pod: Object) -> datetime | None:

@@ -127,6 +127,16 @@ def test_the_latest_progress_stays_with_a_run_that_is_over() -> None:
     assert decision.status["progress"] == {"percent": 100}
 
 
+@pytest.mark.parametrize("phase", ["Succeeded", "Running"])
+@pytest.mark.parametrize("code", [0, 11])
+def test_between_the_end_of_the_last_pod_and_that_of_its_job_nothing_changes(code: int, phase: str) -> None:
+    status = world.decide(_look(live=_live("Publishing", 100))).status
+    pod = world.a_finished_pod(code)
+    pod["status"]["phase"] = phase  # the container ends before its pod does
+    finetune = world.a_finetune(status=status)
+    assert world.decide(_look(finetune, pods=(pod,), now=world.at(1000))).status == status
+
+
 def test_a_failed_attempt_is_told_while_the_next_one_comes() -> None:
     decision = world.decide(_look(pods=(world.a_finished_pod(1, "Traceback\nValueError: odd"),)))
     assert world.said(decision.status, "Reconciling") == (
