@@ -6,7 +6,7 @@ thread, one at a time for each key: the queue sees to that.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,15 +17,8 @@ from finetune_operator.kube import ApiFailure, Conflict, Kube
 from finetune_operator.memory import Key, Memory
 from finetune_operator.objects import created_at, is_being_deleted, is_controlled_by, name_of, uid_of
 from finetune_operator.observed import Object, Observed
-from finetune_operator.plan import (
-    Plan,
-    awaits_previous_job,
-    children_name,
-    is_settled,
-    plan,
-    plan_after_refusal,
-    run_number,
-)
+from finetune_operator.plan import Plan, plan
+from finetune_operator.runs import awaits_previous_job, children_name, is_settled, run_number
 from finetune_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -125,7 +118,7 @@ def act(observed: Observed, decision: Plan, around: Surroundings) -> Plan:
         for manifest in decision.create:
             create_or_adopt(around.kube, manifest, uid_of(observed.finetune))
     except (Stalled, Waiting) as refusal:
-        decision = plan_after_refusal(observed, around.settings, refusal)
+        decision = plan(replace(observed, refusal=refusal), around.settings)
     _put_status(observed.finetune, decision, around)
     return decision
 
@@ -157,8 +150,8 @@ def _put_status(finetune: Object, decision: Plan, around: Surroundings) -> None:
         "generation": finetune["metadata"]["generation"],
         "reason": _reason(decision.status),
         "phase": decision.status.get("phase"),
-        "created": [f"{thing['kind']}/{name_of(thing)}" for thing in decision.create],
-        "deleted": [f"{deletion.kind}/{deletion.name}" for deletion in decision.delete],
+        "creates": [f"{thing['kind']}/{name_of(thing)}" for thing in decision.create],
+        "deletes": [f"{deletion.kind}/{deletion.name}" for deletion in decision.delete],
     }
     if decision.status == before:
         logger.debug("unchanged", extra=extra)

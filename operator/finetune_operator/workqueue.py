@@ -116,7 +116,7 @@ class WorkQueue(Generic[K]):
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = self._backoff(failures)
             logger.warning(
-                "run failed", extra={"key": str(key), "retry_seconds": round(delay, 1), "error": repr(error)}
+                "run failed", extra={"key": key, "retry_seconds": round(delay, 1), "error": repr(error)}
             )
             logger.debug("details", exc_info=error)
         else:
