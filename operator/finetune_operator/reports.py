@@ -117,6 +117,9 @@ class Receiver:
             response = _failure(
                 HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {BODY_SECONDS:.0f} s"
             )
+        except (ConnectionError, web.RequestPayloadError):
+            # A pod that is stopped breaks off; nobody reads this answer, but it is counted.
+            response = _failure(HTTPStatus.BAD_REQUEST, "the body broke off")
         except (ApiFailure, Conflict) as error:
             logger.warning("could not find out who reports", extra={"error": str(error)})
             response = _failure(HTTPStatus.SERVICE_UNAVAILABLE, "the API server does not answer; try again")

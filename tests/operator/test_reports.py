@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from finetune_operator.identity import NotAllowed, Sender
 from finetune_operator.kube import ApiFailure
 from finetune_operator.memory import Key, Memory
 from finetune_operator.reports import MAX_BODY_BYTES, Receiver
+from finetune_operator.servers import serving
+from tests.cluster.ports import reserve
 
 KEY = Key("team", "one")
 PATH = "/apis/embeddings.dev/v1alpha1/namespaces/team/embeddingfinetunes/one/status"
@@ -25,7 +28,11 @@ TIME = "2026-01-01T00:00:00+00:00"
 class FakeSenders:
     """Tokens by name."""
 
+    def __init__(self, identified: threading.Event) -> None:
+        self._identified = identified
+
     def identify(self, token: str) -> Sender:
+        self._identified.set()
         if token == DOWN:
             raise ApiFailure("planted")
         if token not in {GOOD, FOREIGN}:
@@ -41,6 +48,7 @@ class Bench:
         self.memory.observe(FINETUNE)
         self.changed: list[tuple[Key, bool]] = []
         self.counted: list[str] = []
+        self.identified = threading.Event()
         self.client: TestClient[Any, Any]
 
     async def post(
@@ -58,7 +66,7 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     bench = Bench()
     receiver = Receiver(
-        FakeSenders(),
+        FakeSenders(bench.identified),
         bench.memory,
         lambda key, urgent: bench.changed.append((key, urgent)),
         count=bench.counted.append,
@@ -244,6 +252,26 @@ async def test_a_step_that_is_no_count_is_left_out(bench: Bench, value: str) -> 
     assert live is not None
     assert live.progress is not None
     assert live.progress.step is None
+
+
+async def test_a_pod_that_breaks_off_is_counted_and_no_error_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On the real server: the test server would cancel the handler instead."""
+    bench, counted = Bench(), asyncio.Queue[str]()
+    receiver = Receiver(
+        FakeSenders(bench.identified), bench.memory, lambda *_: None, count=counted.put_nowait
+    )
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {GOOD}\r\nContent-Length: 10\r\n\r\n{{"
+    with reserve(1) as (port,):
+        async with serving(receiver.app(), address="127.0.0.1", port=port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head.encode())
+            assert await asyncio.to_thread(bench.identified.wait, 10)
+            writer.close()
+            assert await asyncio.wait_for(counted.get(), 10) == "400"
+    receiver.close()
+    assert not caplog.records
 
 
 async def test_every_answer_is_counted(bench: Bench) -> None:
