@@ -12,6 +12,12 @@ MetricName = Annotated[str, StringConstraints(pattern=METRIC_PATTERN, max_length
 """A retrieval metric with its cut-off: accuracy@k, precision@k, recall@k, ndcg@k, mrr@k, map@k; k < 1000."""
 
 
+def metric_name(evaluator: str, similarity: str, metric: str, *, dimension: int | None = None) -> str:
+    """The name in status and Report; dimension: only of others than the headline's."""
+    suffix = "" if dimension is None else f"_dim{dimension}"
+    return f"{evaluator}_{similarity}_{metric}{suffix}"
+
+
 class Evaluator(ApiModel):
     """One way to measure. Base and tuned model are measured under identical settings."""
 

@@ -1,5 +1,6 @@
 """From the Report that a run left to the status it ends with."""
 
+from finetune_api.evaluation import metric_name
 from finetune_api.report import Report
 from finetune_api.spec import FinetuneSpec
 from finetune_api.status import (
@@ -54,7 +55,7 @@ def decided_again(report: Report, spec: FinetuneSpec) -> Report | None:
     numbers = {m.name: m for m in [_headline(report.measured.primary), *report.measured.metrics]}
     results: list[GateResult] = []
     for gate in spec.evaluation.gates:
-        measured = numbers.get(gates.metric_name(gate.evaluator, spec.model.similarity, gate.metric))
+        measured = numbers.get(metric_name(gate.evaluator, spec.model.similarity, gate.metric))
         if measured is None:
             return None
         results.append(gates.decide(gate, measured))

@@ -135,7 +135,7 @@ def test_a_gate_that_now_says_no_stalls_and_leaves_what_is_published() -> None:
     assert world.said(decision.status, "GatePassed") == (
         "False",
         "GateNotPassed",
-        f"{NOT_PASSED} found 0.940, wanted at least 0.95 (from stored numbers).",
+        f"{NOT_PASSED} found 0.9400, wanted at least 0.95 (from stored numbers).",
     )
     assert world.said(decision.status, "Published") == (
         "True",
@@ -173,7 +173,7 @@ def test_a_gate_that_still_says_no_says_so_in_the_new_words() -> None:
     assert world.said(status, "GatePassed") == (
         "False",
         "GateNotPassed",
-        f"{NOT_PASSED} found 0.850, wanted at least 0.99 (from stored numbers).",
+        f"{NOT_PASSED} found 0.8500, wanted at least 0.99 (from stored numbers).",
     )
 
 

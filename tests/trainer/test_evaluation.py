@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from demo.pages import plan_pages
 from demo.tiny_models import WIDTH, build_text_model
-from finetune_api.evaluation import Evaluator
+from finetune_api.evaluation import Evaluator, metric_name
 from finetune_trainer.errors import InvalidModel, InvalidSpec
-from finetune_trainer.evaluation import TOP_DOCUMENTS, EvaluatorResult, evaluate, metric_name
+from finetune_trainer.evaluation import TOP_DOCUMENTS, EvaluatorResult, evaluate
 from finetune_trainer.inputs import Collection, EvaluationData
 from finetune_trainer.retrieval_metrics import STANDARD_METRICS
 

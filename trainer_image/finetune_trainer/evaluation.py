@@ -64,12 +64,6 @@ class EvaluatorResult:
         return self.by_dimension[self.headline]
 
 
-def metric_name(evaluator: str, similarity: str, metric: str, *, dimension: int | None = None) -> str:
-    """The name in status; dimension: only of others than the headline's."""
-    suffix = "" if dimension is None else f"_dim{dimension}"
-    return f"{evaluator}_{similarity}_{metric}{suffix}"
-
-
 def evaluate(
     model: "SentenceTransformer",
     data: EvaluationData,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from finetune_api.evaluation import Evaluator
+from finetune_api.gates import judge
 from finetune_api.spec import FinetuneSpec
 from finetune_api.status import GateResult
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.evaluation import EvaluatorResult
-from finetune_trainer.gates import judge
 from finetune_trainer.inputs import EvaluationData
 from finetune_trainer.retrieval_metrics import STANDARD_METRICS
 from finetune_trainer.statistics import Comparison, Interval, Labels, clusters, compare, paired_gain
@@ -98,5 +98,6 @@ def judge_gates(spec: FinetuneSpec, measured: Sequence[Measurement]) -> list[Gat
     for gate in spec.evaluation.gates:
         one = by_name[gate.evaluator]
         tuned = one.tuned.scores.mean(gate.metric)
-        results.append(judge(gate, tuned=tuned, interval=one.interval(gate.metric, one.tuned.headline)))
+        interval = one.interval(gate.metric, one.tuned.headline)
+        results.append(judge(gate, tuned=tuned, gain_low=interval.low if interval else None))
     return results

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from finetune_api.evaluation import metric_name
 from finetune_api.report import Report
 from finetune_api.spec import FinetuneSpec
 from finetune_api.status import GateResult, Measured, Metric, PrimaryResult
 from finetune_trainer.decimals import decimal
-from finetune_trainer.evaluation import metric_name
-from finetune_trainer.gates import all_passed
 from finetune_trainer.measurement import Measurement, deciding_metrics, wanted_metrics
 from finetune_trainer.results import Results
 
@@ -86,7 +85,7 @@ def build_report(results: Results) -> Report:
     return Report(
         uid=results.run.uid,
         run=results.run.run,
-        outcome="Succeeded" if all_passed(results.gates) else "GateFailed",
+        outcome="Succeeded" if all(gate.passed for gate in results.gates) else "GateFailed",
         measured=summarise(spec, results.measured, results.gates),
         lineage=results.lineage,
     )

@@ -1,29 +1,24 @@
-"""Seventh stage: does the tuned model reach what the spec asks for? Pure: numbers in, verdicts out."""
+"""Whether a gate holds: the one rule, for the trainer that measures and the operator that decides again."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 from finetune_api.evaluation import Gate
 from finetune_api.status import GateResult
-from finetune_trainer.statistics import Interval
 
 
-def judge(gate: Gate, *, tuned: float, interval: Interval | None) -> GateResult:
-    """One gate's verdict. tuned: the tuned model's mean; interval: of the gain, None where there is none.
+def judge(gate: Gate, *, tuned: float, gain_low: float | None) -> GateResult:
+    """One gate's verdict.
 
+    tuned: the tuned model's value; gain_low: lower end of the gain's interval, None where there is none.
     `minimum` is reached by equality; `minimumGain` must lie strictly below the interval.
     """
-    verdicts = [*_minimum(gate, tuned), *_minimum_gain(gate, interval)]
+    verdicts = [*_minimum(gate, tuned), *_minimum_gain(gate, gain_low)]
     return GateResult(
         evaluator=gate.evaluator,
         metric=gate.metric,
         passed=all(holds for holds, _ in verdicts),
         message="; ".join(message for _, message in verdicts),
     )
-
-
-def all_passed(results: Sequence[GateResult]) -> bool:
-    return all(result.passed for result in results)
 
 
 def _minimum(gate: Gate, tuned: float) -> list[tuple[bool, str]]:
@@ -33,15 +28,13 @@ def _minimum(gate: Gate, tuned: float) -> list[tuple[bool, str]]:
     return [(holds, f"found {_shown(tuned, gate.minimum)}, wanted at least {gate.minimum}")]
 
 
-def _minimum_gain(gate: Gate, interval: Interval | None) -> list[tuple[bool, str]]:
+def _minimum_gain(gate: Gate, low: float | None) -> list[tuple[bool, str]]:
     if gate.minimum_gain is None:
         return []
-    if interval is None:
+    if low is None:
         return [(False, f"no interval of the gain could be drawn, wanted above {gate.minimum_gain}")]
-    holds = interval.low > float(gate.minimum_gain)
-    low = _shown(interval.low, gate.minimum_gain)
-    found = f"gain {interval.gain:.4f}, lower end of its 95% interval {low}"
-    return [(holds, f"{found}, wanted above {gate.minimum_gain}")]
+    found = f"lower end of the gain's 95% interval {_shown(low, gate.minimum_gain)}"
+    return [(low > float(gate.minimum_gain), f"{found}, wanted above {gate.minimum_gain}")]
 
 
 def _shown(value: float, wanted: str) -> str:
