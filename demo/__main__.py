@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
+from demo.cluster_setup import how_to_stop
 from demo.errors import DemoError
 from demo.run import run_demo
 from demo.tasks import TASKS
@@ -33,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         results = run_demo(console, tasks, RESULTS, keep=options.keep)
     except (DemoError, ClusterError) as error:
-        console.print(f"[red]demo: [/]{error}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("demo: ", "red"), str(error)), soft_wrap=True)
+        if options.keep:
+            console.print(f"if the cluster is up, stop it: {how_to_stop()}", highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted; the cluster is removed")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.errors import DemoError
-from demo.tasks import CLAIMS, NAMESPACE, Task
+from demo.tasks import CLAIMS, NAMESPACE, TASKS, Task
 from tests.cluster import Cluster, Settings, local_cluster
 from tests.cluster.cluster import start, stop
 from tests.cluster.state import named_folder
@@ -28,16 +28,16 @@ _VOLUME_SIZE = "10Gi"
 _OWN_PROGRAMS = Path(sys.executable).parent
 
 
-def cluster_for(trainers: int, programs: Path) -> Settings:
-    """A node on which so many trainers share the machine; programs: folder for what they are started by.
+def shared_node(programs: Path) -> Settings:
+    """A node on which both trainers share the machine; programs: folder for what they are started by.
 
     PATH is to this node what images are to others. The trainer in it computes with its share of the cores: no
     cgroup holds a process back, and with a thread for every core of the machine trainers wait for each other
     at each barrier (15 steps took 100 s and not 6).
     """
     cores = os.cpu_count() or 1
-    path = os.pathsep.join((_write_trainer(programs, max(1, cores // trainers)), str(_OWN_PROGRAMS)))
-    return Settings(cpus=max(trainers, cores), path=path)
+    path = os.pathsep.join((_write_trainer(programs, max(1, cores // len(TASKS))), str(_OWN_PROGRAMS)))
+    return Settings(cpus=max(len(TASKS), cores), path=path)
 
 
 def _write_trainer(folder: Path, threads: int) -> str:
@@ -138,20 +138,28 @@ def apply(cluster: Cluster, tasks: Sequence[Task]) -> None:
 
 
 def save_trainer_log(cluster: Cluster, job: str, target: Path) -> None:
-    """The log of a run's trainer; of one that has none, the reason."""
-    text = cluster.kubectl("logs", "-n", NAMESPACE, f"job/{job}", "--tail=-1")
+    """The logs of all attempts of a run."""
+    of_job = f"batch.kubernetes.io/job-name={job}"
+    text = cluster.kubectl("logs", "-n", NAMESPACE, "-l", of_job, "--tail=-1", "--prefix")
     target.write_text(text, encoding="utf-8")
 
 
-def hints(cluster: Cluster) -> str:
-    """How to go on with a cluster that was kept."""
+def hints(cluster: Cluster, finetune: str) -> str:
+    """How to go on with a cluster that was kept, by the example of one finetune."""
     return f"""\
 The cluster is up. To use it:
   export KUBECONFIG={cluster.kubeconfig} PATH={cluster.bin_dir}:$PATH
-  kubectl get eft -n {NAMESPACE}                         the finetunes in one line each
-  kubectl describe eft german-search -n {NAMESPACE}      all that is known of one
-  kubectl logs -n {NAMESPACE} job/german-search-1        what its trainer said
-  kubectl edit eft german-search -n {NAMESPACE}          change its spec: the next run begins
+  kubectl get eft -n {NAMESPACE}
+  kubectl describe eft {finetune} -n {NAMESPACE}
+  kubectl logs job/{finetune}-1 -n {NAMESPACE}
+  kubectl edit eft {finetune} -n {NAMESPACE}      # another spec, such as learningRate, starts the next run
 To stop it:
-  python -m tests.cluster down --name {KEPT_CLUSTER}
+  {how_to_stop()}
 """
+
+
+def how_to_stop() -> str:
+    """The command that ends a kept cluster, for the folder this runs in."""
+    python = Path(sys.executable)
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return f"{shown} -m tests.cluster down --name {KEPT_CLUSTER}"

@@ -3,9 +3,10 @@
 The numbers come from the finetune's status; this only gives them a face.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 from PIL import Image
 from rich.console import RenderableType
@@ -14,6 +15,8 @@ from rich.text import Text
 
 from demo.contact_sheet import Found, Row, draw_contact_sheet
 from demo.tasks import Collection
+
+Change = Literal["now right", "as before", "now wrong"]
 
 ON_TERMINAL = 3
 ON_SHEET = 6
@@ -33,21 +36,23 @@ class Searched:
     tuned: Sequence[Sequence[int]]
 
 
-def telling_queries(searched: Searched, count: int) -> list[int]:
-    """Queries to show, in rounds of three: one that got better, one that stayed, one that got worse.
+def telling_queries(searched: Searched, count: int) -> list[tuple[int, Change]]:
+    """Queries to show, in rounds of three: one that got right, one that stayed, one that got wrong.
 
-    A kind that has no more is left out, so that the choice flatters no model.
+    Judged by the first document. A kind that has no more is left out, so that the choice flatters no model.
     """
-    kinds: tuple[list[int], list[int], list[int]] = ([], [], [])
+    kinds: dict[Change, list[int]] = {"now right": [], "as before": [], "now wrong": []}
     for query, answer in enumerate(searched.collection.answers):
-        before, after = (ranked[query].index(answer) for ranked in (searched.base, searched.tuned))
-        kinds[0 if after < before else 1 if after == before else 2].append(query)
+        was, is_ = (ranked[query][0] == answer for ranked in (searched.base, searched.tuned))
+        kinds["as before" if was == is_ else "now right" if is_ else "now wrong"].append(query)
     return list(islice(_in_rounds(kinds), count))
 
 
-def _in_rounds(kinds: Sequence[list[int]]) -> Iterator[int]:
-    for round_ in range(max(map(len, kinds))):
-        yield from (kind[round_] for kind in kinds if round_ < len(kind))
+def _in_rounds(kinds: Mapping[Change, list[int]]) -> Iterator[tuple[int, Change]]:
+    for round_ in range(max(map(len, kinds.values()))):
+        for change, queries in kinds.items():
+            if round_ < len(queries):
+                yield queries[round_], change
 
 
 def render_examples(searched: Searched) -> RenderableType:
@@ -56,8 +61,9 @@ def render_examples(searched: Searched) -> RenderableType:
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     for column in range(3):
         table.add_column(no_wrap=column < 2)
-    for query in telling_queries(searched, ON_TERMINAL):
-        table.add_row("", "query", Text(collection.queries[query], style="bold"))
+    for query, change in telling_queries(searched, ON_TERMINAL):
+        asked = Text.assemble((collection.queries[query], "bold"), (f"  ({change})", "dim"))
+        table.add_row("", "query", asked)
         for label, ranked in (("base", searched.base[query]), ("tuned", searched.tuned[query])):
             rank = ranked.index(collection.answers[query]) + 1
             mark = Text("right", "green") if rank == 1 else Text("wrong", "red")
@@ -65,6 +71,7 @@ def render_examples(searched: Searched) -> RenderableType:
             if rank > 1:
                 line.append(f"  (the right one is number {rank})", style="dim")
             table.add_row(mark, label, line)
+        table.add_row()
     return table
 
 
@@ -74,7 +81,9 @@ def _shortened(text: str) -> str:
 
 def draw_examples(title: str, searched: Searched) -> Image.Image:
     """The contact sheet, of a collection of pages."""
-    return draw_contact_sheet(title, [_row(searched, query) for query in telling_queries(searched, ON_SHEET)])
+    return draw_contact_sheet(
+        title, [_row(searched, query) for query, _ in telling_queries(searched, ON_SHEET)]
+    )
 
 
 def _row(searched: Searched, query: int) -> Row:

@@ -24,6 +24,10 @@ class Stages:
         yield
         self._seconds[name] = time.monotonic() - begin
 
+    def tell(self, text: str) -> None:
+        """A detail of the stage that runs."""
+        self._console.print(f"   {text}", style="dim", highlight=False, soft_wrap=True)
+
     def table(self) -> Table:
         """All stages and their sum up to now."""
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))

@@ -98,7 +98,7 @@ def test_nothing_published_is_nothing_kept(tmp_path: Path) -> None:
 
 
 COLLECTION = Collection(
-    queries=("stays", "better", "worse", "better too"),
+    queries=("stays", "right", "wrong", "right too"),
     captions=("zero", "one", "two", "three"),
     answers=(0, 1, 2, 3),
 )
@@ -109,14 +109,19 @@ SEARCHED = Searched(
 )
 
 
-def test_examples_show_one_that_got_better_one_that_stayed_and_one_that_got_worse() -> None:
-    assert telling_queries(SEARCHED, 3) == [1, 0, 2]
-    assert telling_queries(SEARCHED, 9) == [1, 0, 2, 3]
+def test_examples_show_one_that_got_right_one_that_stayed_and_one_that_got_wrong() -> None:
+    three = [(1, "now right"), (0, "as before"), (2, "now wrong")]
+    assert telling_queries(SEARCHED, 3) == three
+    assert telling_queries(SEARCHED, 9) == [*three, (3, "now right")]
 
 
 def test_examples_mark_what_is_right_and_say_where_the_right_one_was() -> None:
     lines = [" ".join(line.split()) for line in printed(render_examples(SEARCHED)).splitlines()]
-    assert lines[:3] == ["query better", "wrong base zero (the right one is number 3)", "right tuned one"]
+    assert lines[:3] == [
+        "query right (now right)",
+        "wrong base zero (the right one is number 3)",
+        "right tuned one",
+    ]
 
 
 def test_a_long_document_is_shortened_to_a_line() -> None:
