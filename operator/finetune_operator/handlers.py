@@ -6,8 +6,8 @@ from typing import Any
 import kopf
 
 from finetune_api import names
+from finetune_operator.decisions.runs import is_settled
 from finetune_operator.memory import Key, Memory, key_of
-from finetune_operator.runs import is_settled
 from finetune_operator.workqueue import WorkQueue
 
 registry = kopf.OperatorRegistry()

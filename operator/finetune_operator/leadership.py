@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 MayAct = Callable[[], bool]
 
-LABEL = f"{names.GROUP}/leader"
 LOST = 3
 """Exit code of a leader that lost the Lease."""
 
@@ -63,7 +62,9 @@ async def leading(lease: Lease, settings: Settings, kube: Kube) -> AsyncIterator
 def label_pod(kube: Kube, settings: Settings, *, is_leader: bool) -> None:
     """Have the report Service lead to this pod, or no longer."""
     if settings.pod_name:
-        kube.label("Pod", settings.namespace, settings.pod_name, {LABEL: "true" if is_leader else None})
+        kube.label(
+            "Pod", settings.namespace, settings.pod_name, {names.LABEL_LEADER: "true" if is_leader else None}
+        )
 
 
 def _hand_back(lease: Lease, settings: Settings, kube: Kube, renewing: threading.Thread) -> None:

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from finetune_api.report import Report
-from finetune_operator.observed import LiveProgress
+from finetune_operator.decisions.observed import LiveProgress
 
 
 class Key(NamedTuple):

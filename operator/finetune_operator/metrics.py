@@ -15,8 +15,8 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from finetune_operator.decisions.objects import parse_time
 from finetune_operator.memory import Known, Memory
-from finetune_operator.objects import parse_time
 
 X = "embedding_finetune_"
 OF = ("namespace", "embeddingfinetune")

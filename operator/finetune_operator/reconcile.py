@@ -11,14 +11,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from finetune_api import names
-from finetune_operator.announcements import announcements, build_event
+from finetune_operator.decisions.announcements import announcements, build_event
+from finetune_operator.decisions.objects import (
+    created_at,
+    is_being_deleted,
+    is_controlled_by,
+    name_of,
+    uid_of,
+)
+from finetune_operator.decisions.observed import Object, Observed
+from finetune_operator.decisions.plan import Plan, plan
+from finetune_operator.decisions.pods import end_time, is_running, newest_finished, unfinished_pod
+from finetune_operator.decisions.runs import awaits_previous_job, children_name, is_settled, run_number
 from finetune_operator.errors import Stalled, Waiting
 from finetune_operator.kube import ApiFailure, Conflict, Kube
 from finetune_operator.memory import Key, Memory
-from finetune_operator.objects import created_at, is_being_deleted, is_controlled_by, name_of, uid_of
-from finetune_operator.observed import Object, Observed
-from finetune_operator.plan import Plan, plan
-from finetune_operator.runs import awaits_previous_job, children_name, is_settled, run_number
 from finetune_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -90,11 +97,11 @@ def observe(finetune: Object, around: Surroundings) -> Observed:
 
 
 def _is_late(job: Object, pods: tuple[Object, ...], now: datetime, settings: Settings) -> bool:
-    """Whether the Job has had no pod, or its newest none that runs, for longer than a start takes."""
-    newest = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
-    if newest is not None and (newest.get("status") or {}).get("phase", "Pending") != "Pending":
+    """Whether a pod is awaited, or does not start, for longer than a start takes; also after an attempt."""
+    awaited, last = unfinished_pod(pods), newest_finished(pods)
+    if awaited is not None and is_running(awaited):
         return False
-    since = created_at(newest or job)
+    since = created_at(awaited or job) if awaited or last is None else end_time(last)
     return since is not None and now - since >= timedelta(seconds=settings.pod_start_grace_seconds)
 
 

@@ -21,10 +21,10 @@ from pydantic.alias_generators import to_camel
 from finetune_api import names
 from finetune_api.report import Report
 from finetune_api.status import RUNNING_PHASES, Phase, Progress
+from finetune_operator.decisions.observed import LiveProgress
 from finetune_operator.identity import NotAllowed, Sender
 from finetune_operator.kube import ApiFailure, Conflict
 from finetune_operator.memory import Key, Memory
-from finetune_operator.observed import LiveProgress
 
 logger = logging.getLogger(__name__)
 

@@ -221,7 +221,7 @@ def _no_weights(world: World, spec: dict[str, Any]) -> None:
 
 
 def _half_of_the_weights(world: World, spec: dict[str, Any]) -> None:
-    from safetensors.torch import load_file, save_file  # noqa: PLC0415 - torch takes seconds
+    from safetensors.torch import load_file, save_file
 
     folder = world.claims / "models/half"
     shutil.copytree(world.claims / "models/tiny", folder)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.announcements import Announcement, announcements, build_event
+from finetune_operator.decisions.announcements import Announcement, announcements, build_event
 
 
 def a_condition(type_: str, status: str, reason: str, message: str = "text") -> dict[str, Any]:

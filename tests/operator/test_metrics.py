@@ -9,9 +9,9 @@ from prometheus_client.exposition import generate_latest
 
 from finetune_api.report import Report
 from finetune_api.status import Progress
+from finetune_operator.decisions.observed import LiveProgress
 from finetune_operator.memory import Key, Memory
 from finetune_operator.metrics import OperatorMetrics
-from finetune_operator.observed import LiveProgress
 
 STATUS: dict[str, Any] = {
     "conditions": [{"type": "Ready", "status": "Unknown", "reason": "Running"}],

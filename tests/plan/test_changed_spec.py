@@ -3,7 +3,7 @@
 import pytest
 
 from finetune_api.status import Metric
-from finetune_operator.runs import awaits_previous_job, children_name, run_number
+from finetune_operator.decisions.runs import awaits_previous_job, children_name, run_number
 from tests.plan import world
 
 OTHER = world.changed(world.SPEC, "training", {"seed": 1})

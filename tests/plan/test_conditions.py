@@ -1,7 +1,7 @@
 """Conditions: one list in, a new list out."""
 
 from finetune_api.status import Condition
-from finetune_operator.conditions import (
+from finetune_operator.decisions.conditions import (
     MAX_MESSAGE,
     Stamp,
     Verdict,

@@ -7,7 +7,7 @@ import pytest
 
 from finetune_api.report import Report
 from finetune_api.status import Progress
-from finetune_operator.observed import LiveProgress, Observed
+from finetune_operator.decisions.observed import LiveProgress, Observed
 from tests.plan import world
 
 EARLIER = {**world.ARTIFACT, "uri": "pvc://published/vdr/1-earlier"}

@@ -4,7 +4,7 @@ import pytest
 
 from finetune_api.evaluation import Gate
 from finetune_api.status import Metric
-from finetune_operator.gates import decide, were_decided_here
+from finetune_operator.decisions.gates import decide, were_decided_here
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.observed import Observed
+from finetune_operator.decisions.observed import Observed
 from tests.plan import world
 
 GIVE_UP = " Given up after 3600 s without a start (spec.limits.pendingSeconds)."

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from finetune_api.report import Report
 from finetune_api.status import RUNNING_PHASES, FinetuneStatus, Progress
-from finetune_operator.observed import LiveProgress, Observed
+from finetune_operator.decisions.observed import LiveProgress, Observed
 from tests.plan import world
 
 SPECS = [

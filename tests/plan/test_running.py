@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune_api.status import Phase, Progress
-from finetune_operator.observed import LiveProgress, Observed
+from finetune_operator.decisions.observed import LiveProgress, Observed
 from tests.plan import world
 
 JOB = world.a_job(status={"active": 1})

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.runs import is_settled
+from finetune_operator.decisions.runs import is_settled
 from tests.plan import world
 from tests.plan.kstatus import Kstatus, kstatus
 

@@ -11,9 +11,9 @@ from finetune_api import names
 from finetune_api.spec import FinetuneSpec
 from finetune_api.spec_hash import spec_hash
 from finetune_api.status import FinetuneStatus
-from finetune_operator.objects import format_time
-from finetune_operator.observed import Observed
-from finetune_operator.plan import Plan, plan
+from finetune_operator.decisions.objects import format_time
+from finetune_operator.decisions.observed import Observed
+from finetune_operator.decisions.plan import Plan, plan
 from finetune_operator.settings import Settings
 
 Object = dict[str, Any]

@@ -64,8 +64,8 @@ def write_csv(path: Path, rows: Sequence[Row]) -> Path:
 
 
 def write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> Path:
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({name: list(cells) for name, cells in columns.items()}), path)

@@ -200,7 +200,7 @@ def test_a_missing_file_never_stops_a_run(listener: Listener, missing: str, tmp_
 
 
 def test_a_server_with_another_certificate_is_not_told(listener: Listener, tmp_path: Path) -> None:
-    import certifi  # noqa: PLC0415 - any authority but the listener's
+    import certifi
 
     server = Server(listener.server.url, Path(certifi.where()), listener.server.token)
     with OperatorReporter(server, pause=0.0) as reporter:

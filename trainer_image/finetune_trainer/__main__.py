@@ -46,7 +46,7 @@ def run(  # noqa: PLR0917 - typer gives them by name
     again.
     """
     _prepare_process(sys.stderr, logging.WARNING if sys.stderr.isatty() else logging.INFO)
-    from finetune_trainer.command import run_locally  # noqa: PLC0415 - --help must be quick
+    from finetune_trainer.command import run_locally
 
     code = run_locally(spec, volumes=volumes, named=volume or [], secrets=secrets, work=work, again=again)
     raise typer.Exit(code)
@@ -56,7 +56,7 @@ def run(  # noqa: PLR0917 - typer gives them by name
 def pod() -> None:
     """Run what the operator has mounted into this pod."""
     _prepare_process(sys.stdout, logging.INFO)
-    from finetune_trainer.pod import PodPaths, run_in_pod  # noqa: PLC0415 - --help must be quick
+    from finetune_trainer.pod import PodPaths, run_in_pod
 
     raise typer.Exit(run_in_pod(PodPaths(), os.environ))
 

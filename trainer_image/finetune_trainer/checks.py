@@ -105,7 +105,7 @@ def check_spec(spec: FinetuneSpec) -> None:
 
 def checked_training_arguments(spec: FinetuneSpec) -> dict[str, Any]:
     """`training.args`, each of its key's type. Imports the library."""
-    from sentence_transformers import SentenceTransformerTrainingArguments  # noqa: PLC0415 - seconds
+    from sentence_transformers import SentenceTransformerTrainingArguments
 
     known = {f.name for f in dataclasses.fields(SentenceTransformerTrainingArguments)} | set(_REASONS)
     args = spec.training.args
@@ -145,7 +145,7 @@ def _reason(name: str) -> str:
 
 def checked_loss_arguments(loss: Loss) -> dict[str, Any]:
     """`loss.args`, each of its key's type. Imports the library."""
-    from sentence_transformers.sentence_transformer import losses  # noqa: PLC0415 - seconds
+    from sentence_transformers.sentence_transformer import losses
 
     function = getattr(losses, loss.name).__init__
     known = set(inspect.signature(function).parameters) - {"self"}

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def open_hub(token: str | None) -> "HfApi":
-    from huggingface_hub import HfApi  # noqa: PLC0415 - half a second that other sources need not wait for
-    from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
@@ -24,7 +24,7 @@ def open_hub(token: str | None) -> "HfApi":
 @contextmanager
 def hub_errors(uri: HfUri) -> Iterator[None]:
     """What the hub's client raises becomes ours, with the repository named."""
-    from huggingface_hub import errors  # noqa: PLC0415
+    from huggingface_hub import errors
 
     name = f"hf://{uri.repository}@{uri.commit}"
     try:

@@ -45,7 +45,7 @@ def find_volumes(file: SpecFile, *, root: Path, named: Mapping[str, Path]) -> di
 
 def plan_run(file: SpecFile, path: Path, places: Places, *, again: bool = False) -> RunFile:
     """The run of this spec: the one that is published already, or the next. again: always the next."""
-    from finetune_trainer.publishing import target_of, versions  # noqa: PLC0415 - slow beside --help
+    from finetune_trainer.publishing import target_of, versions
 
     run = RunFile(
         namespace=file.namespace or NAMESPACE,

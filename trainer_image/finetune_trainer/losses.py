@@ -33,8 +33,8 @@ _TEMPLATE_TOKENS = 64
 
 def build_loss(model: "SentenceTransformer", spec: FinetuneSpec, mini_batch_size: int) -> "torch.nn.Module":
     """The loss that the spec asks for. Raises InvalidSpec for dimensions that the model does not have."""
-    from sentence_transformers.sentence_transformer import losses  # noqa: PLC0415 - seconds
-    from sentence_transformers.util import cos_sim, dot_score  # noqa: PLC0415
+    from sentence_transformers.sentence_transformer import losses
+    from sentence_transformers.util import cos_sim, dot_score
 
     check_dimensions(model, spec)
     arguments: dict[str, Any] = {"mini_batch_size": mini_batch_size, **checked_loss_arguments(spec.loss)}
@@ -54,7 +54,7 @@ def choose_mini_batch_size(model: "SentenceTransformer", spec: FinetuneSpec) -> 
 
     So a retry on a busier GPU of the same kind repeats the run. `loss.args.mini_batch_size` overrides it.
     """
-    import torch  # noqa: PLC0415
+    import torch
 
     given = spec.loss.args.get("mini_batch_size")
     if given is not None:

@@ -32,7 +32,7 @@ def load_model(path: Path, spec: Model, *, seed: int) -> "SentenceTransformer":
     dimensions above it. Raises InvalidModel when the checkpoint is not complete, InvalidSpec when the spec
     does not fit the model.
     """
-    from transformers import set_seed  # noqa: PLC0415 - seconds
+    from transformers import set_seed
 
     # Before any module is built: what a checkpoint lacks with permission is the same in every run.
     set_seed(seed)
@@ -83,8 +83,8 @@ def check_dimensions(model: "SentenceTransformer", spec: FinetuneSpec) -> None:
 
 
 def _load_saved(path: Path, processor: dict[str, Any]) -> "SentenceTransformer":
-    import torch  # noqa: PLC0415 - seconds, here and below
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415
+    import torch
+    from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(
         str(path),
@@ -110,9 +110,9 @@ def _load_embedder(path: Path, spec: Model) -> "SentenceTransformer":
 
 def _load_raw(path: Path, spec: Model) -> "SentenceTransformer":
     """An embedding model around a checkpoint that is none yet: pooling as the spec says, then unit length."""
-    import torch  # noqa: PLC0415
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415
-    from sentence_transformers.sentence_transformer.modules import (  # noqa: PLC0415
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import (
         Normalize,
         Pooling,
         Transformer,
@@ -148,7 +148,7 @@ def _unreadable_as_invalid(path: Path) -> Iterator[None]:
     except (TrainerError, MemoryError):
         raise
     except Exception as error:
-        from torch import OutOfMemoryError  # noqa: PLC0415
+        from torch import OutOfMemoryError
 
         if isinstance(error, OutOfMemoryError) or storage_error(error):
             raise

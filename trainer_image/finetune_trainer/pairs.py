@@ -48,7 +48,7 @@ def _read_roles(source: TrainSet, places: Places) -> Roles:
 
 def load_training_pairs(source: TrainSet, places: Places) -> TrainingData:
     """Rows of exactly query, positive, negative_0...; images are decoded when they are looked at."""
-    import datasets  # noqa: PLC0415 - two seconds
+    import datasets
 
     roles = _read_roles(source, places)
     columns = [

@@ -13,8 +13,8 @@ _BASE, _TUNED = "#9aa5b1", "#1f6feb"
 
 def draw_results(results: Results) -> bytes:
     """A PNG of two panels."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - half a second
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)

@@ -47,13 +47,13 @@ def run_finetune(run: Run) -> Ending:
 
 
 def _run_stages(run: Run) -> Ending:
-    from finetune_trainer.publishing import find_published, open_target  # noqa: PLC0415
+    from finetune_trainer.publishing import find_published, open_target
 
     with run.stage("Preparing"):
         target = open_target(run.file, run.places)
         if target is not None and (earlier := find_published(target)) is not None:
             return Ending(earlier, ExitCode.DONE, _published_report(target, earlier), repeated=True)
-        from finetune_trainer.checks import check_spec  # noqa: PLC0415 - the library: seconds
+        from finetune_trainer.checks import check_spec
 
         check_spec(run.file.spec)
         run.places.work.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def _run_stages(run: Run) -> Ending:
 
 
 def _measure_and_publish(run: Run, target: "Target | None", scratch: Path) -> Ending:
-    from finetune_trainer import stages  # noqa: PLC0415 - the library: seconds
+    from finetune_trainer import stages
 
     spec = run.file.spec
     base = None
@@ -84,10 +84,10 @@ def _measure_and_publish(run: Run, target: "Target | None", scratch: Path) -> En
 
 
 def _conclude(run: Run, target: "Target | None", results: "Results", model: Path) -> Ending:
-    from finetune_trainer.beside import files_beside  # noqa: PLC0415 - needs numpy
-    from finetune_trainer.full_report import build_full_report, to_bytes  # noqa: PLC0415
-    from finetune_trainer.publishing import REPORT, publish  # noqa: PLC0415
-    from finetune_trainer.summary import build_report  # noqa: PLC0415
+    from finetune_trainer.beside import files_beside
+    from finetune_trainer.full_report import build_full_report, to_bytes
+    from finetune_trainer.publishing import REPORT, publish
+    from finetune_trainer.summary import build_report
 
     report = build_report(results)
     passed = report.outcome == "Succeeded"
@@ -103,7 +103,7 @@ def _conclude(run: Run, target: "Target | None", results: "Results", model: Path
 
 
 def _published_report(target: "Target", report: Report) -> Path | None:
-    from finetune_trainer.publishing import REPORT  # noqa: PLC0415
+    from finetune_trainer.publishing import REPORT
 
     if report.artifact is None:
         return None

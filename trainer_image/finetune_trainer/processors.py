@@ -26,7 +26,7 @@ def check_processor(path: Path, arguments: dict[str, Any]) -> None:
     """Raises InvalidSpec for arguments that the processor saved in `path` does not have."""
     if not arguments:
         return
-    from transformers import AutoProcessor  # noqa: PLC0415 - seconds
+    from transformers import AutoProcessor
 
     for name, field in _TYPED.items():
         if name in arguments:

@@ -47,7 +47,7 @@ class BestWeights:
         return self._patience is None or self._since_best < self._patience
 
     def _keep(self, model: "SentenceTransformer", step: int, metric: float) -> None:
-        from safetensors.torch import save_model  # noqa: PLC0415 - needs torch
+        from safetensors.torch import save_model
 
         self._file.parent.mkdir(parents=True, exist_ok=True)
         save_model(model, str(self._file))
@@ -55,9 +55,9 @@ class BestWeights:
 
     def restore(self, model: "SentenceTransformer") -> None:
         """Load the best weights back. Raises StorageFailed unless every one of them is in place."""
-        import torch  # noqa: PLC0415
-        from safetensors import SafetensorError  # noqa: PLC0415
-        from safetensors.torch import load_file, load_model  # noqa: PLC0415
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file, load_model
 
         if self.step is None:
             return

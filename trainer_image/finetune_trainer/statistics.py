@@ -120,7 +120,7 @@ def _draw_means(sums: Floats, sizes: Floats, draws: int, seed: int) -> Iterator[
 
 def _bca_shares(tails: Floats, drawn: Floats, gain: float, jackknife: Floats) -> Floats | None:
     """Shares of the drawn distribution that are the interval's ends; None where they are not defined."""
-    from scipy.special import ndtr, ndtri  # noqa: PLC0415 - only where it is needed: scipy is slow to import
+    from scipy.special import ndtr, ndtri
 
     below = ((drawn < gain).mean() + (drawn <= gain).mean()) / 2
     bias = ndtri(below)

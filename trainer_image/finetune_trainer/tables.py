@@ -83,7 +83,7 @@ class Table:
 
     def _typed(self, name: str) -> tuple["datasets.Dataset", Kind]:
         """The column alone, images as encoded bytes or paths, with what it is."""
-        import datasets  # noqa: PLC0415 - two seconds
+        import datasets
 
         feature = self.rows.features[name]
         cells = self.rows.select_columns([name])
@@ -137,8 +137,8 @@ def read_table(source: TableSource, places: Places, columns: Sequence[str]) -> T
 
 
 def _read(fetched: Fetched, where: str, cache: Path) -> "datasets.Dataset":
-    import datasets  # noqa: PLC0415
-    from datasets.exceptions import DatasetGenerationError  # noqa: PLC0415
+    import datasets
+    from datasets.exceptions import DatasetGenerationError
 
     datasets.disable_progress_bars()
     files = [str(f) for f in fetched.files]
@@ -182,7 +182,7 @@ def _no_rows(where: str) -> InvalidData:
 
 def _csv_features(file: Path, where: str) -> "datasets.Features":
     """Every column of the header as text."""
-    import datasets  # noqa: PLC0415
+    import datasets
 
     with file.open(encoding="utf-8-sig", newline="") as lines:
         header = next(csv.reader(lines), [])
@@ -221,7 +221,7 @@ def refuse_empty(cells: Sequence[Any], column: str, where: str) -> None:
 
 
 def _decoding(cells: "datasets.Dataset", name: str) -> "datasets.Dataset":
-    import datasets  # noqa: PLC0415
+    import datasets
 
     return cells.cast_column(name, datasets.Image())
 

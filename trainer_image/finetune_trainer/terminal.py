@@ -59,7 +59,7 @@ class Bars:
     """One progress bar a phase; finished ones stay. `close` comes before anything else is printed."""
 
     def __init__(self, console: "Console") -> None:
-        from rich.progress import (  # noqa: PLC0415 - only where there is a terminal
+        from rich.progress import (
             BarColumn,
             Progress,
             SpinnerColumn,

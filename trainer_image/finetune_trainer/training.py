@@ -47,7 +47,7 @@ def train(
     Raises InvalidData when the data does not fill a batch, InvalidSpec when the loss is not finite,
     OutOfMemory.
     """
-    from finetune_trainer.loop import Loop, QuietTrainer  # noqa: PLC0415 - needs the library, seconds
+    from finetune_trainer.loop import Loop, QuietTrainer
 
     mini_batch_size = choose_mini_batch_size(model, spec)
     sampler, total_steps = _plan_batches(data, spec)
@@ -96,7 +96,7 @@ def train(
 
 def _plan_batches(data: TrainingData, spec: FinetuneSpec) -> tuple[Sampler, int]:
     """How batches are drawn, and how many steps that makes."""
-    from finetune_trainer.samplers import ContentBatchSampler  # noqa: PLC0415
+    from finetune_trainer.samplers import ContentBatchSampler
 
     batch_size, rows = spec.training.batch_size, len(data.rows)
     if rows < batch_size:
@@ -121,8 +121,8 @@ def _too_few_rows(found: str, batch_size: int) -> InvalidData:
 def _build_arguments(
     spec: FinetuneSpec, sampler: Sampler, total_steps: int, *, prompts: dict[str, str], folder: Path
 ) -> "SentenceTransformerTrainingArguments":
-    import torch  # noqa: PLC0415
-    from sentence_transformers import SentenceTransformerTrainingArguments  # noqa: PLC0415
+    import torch
+    from sentence_transformers import SentenceTransformerTrainingArguments
 
     training = spec.training
     on_gpu = torch.cuda.is_available()
@@ -172,7 +172,7 @@ def _prompts_by_column(model: "SentenceTransformer", columns: list[str]) -> dict
 @contextmanager
 def _memory_errors(mini_batch_size: int) -> Iterator[None]:
     """Running out of memory, of the host or the GPU, becomes OutOfMemory."""
-    import torch  # noqa: PLC0415
+    import torch
 
     try:
         yield
@@ -189,7 +189,7 @@ def _memory_errors(mini_batch_size: int) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Any) -> bool:
-    import torch  # noqa: PLC0415
+    import torch
 
     allocator = "can't allocate memory" in str(error)  # torch has no class for this on the CPU
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or allocator

@@ -43,8 +43,8 @@ def loading_reports() -> Iterator[list[Any]]:
 
     Its `output_loading_info` would change what from_pretrained returns to the library in between.
     """
-    import transformers.modeling_utils  # noqa: PLC0415
-    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
+    import transformers.modeling_utils
+    from transformers.utils.logging import disable_progress_bar
 
     quiet: Any = disable_progress_bar
     quiet()

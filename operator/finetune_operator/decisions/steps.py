@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from finetune_api.status import FinetuneStatus, Run
-from finetune_operator.objects import is_being_deleted, is_controlled_by, name_of, uid_of
-from finetune_operator.observed import Object
-from finetune_operator.situation import Situation
-from finetune_operator.statuses import next_run
+from finetune_operator.decisions.objects import is_being_deleted, is_controlled_by, name_of, uid_of
+from finetune_operator.decisions.observed import Object
+from finetune_operator.decisions.situation import Situation
+from finetune_operator.decisions.statuses import next_run
 
 Kind = Literal["Job", "ConfigMap"]
 

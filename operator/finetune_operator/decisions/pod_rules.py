@@ -5,18 +5,18 @@ from datetime import datetime, timedelta
 
 from finetune_api.report import Report
 from finetune_api.status import Failure, Run
-from finetune_operator.failures import (
+from finetune_operator.decisions.failures import (
     MAX_HINT,
     MAX_MESSAGE,
     failure_of_pod,
     failure_without_report,
     was_killed,
 )
-from finetune_operator.gate_rules import judge_fresh
-from finetune_operator.jobs import attempts, end_of, ended_at
-from finetune_operator.objects import created_at, format_time
-from finetune_operator.observed import LiveProgress, Object
-from finetune_operator.pods import (
+from finetune_operator.decisions.gate_rules import judge_fresh
+from finetune_operator.decisions.jobs import attempts, end_of, ended_at
+from finetune_operator.decisions.objects import created_at, format_time
+from finetune_operator.decisions.observed import LiveProgress, Object
+from finetune_operator.decisions.pods import (
     end_time,
     ends_its_job,
     is_running,
@@ -26,11 +26,11 @@ from finetune_operator.pods import (
     started_at,
     unfinished_pod,
 )
-from finetune_operator.run_rules import JOB_RECREATED, STARTING, config_map, starting_message
-from finetune_operator.situation import Situation
-from finetune_operator.statuses import ended, failed, on_its_way
-from finetune_operator.steps import Step, deletions
-from finetune_operator.texts import clip, sentence
+from finetune_operator.decisions.run_rules import JOB_RECREATED, STARTING, config_map, starting_message
+from finetune_operator.decisions.situation import Situation
+from finetune_operator.decisions.statuses import ended, failed, on_its_way
+from finetune_operator.decisions.steps import Step, deletions
+from finetune_operator.decisions.texts import clip, sentence
 
 EVENT_POLL_SECONDS = 15.0
 """Between looks at a pod that does not start: Events about it do not wake anybody."""

@@ -8,10 +8,10 @@ from finetune_api.evaluation import Gate
 from finetune_api.report import Report
 from finetune_api.run_file import RUN_FILE, RunFile
 from finetune_api.status import Run
-from finetune_operator.gates import were_decided_here
-from finetune_operator.outcome import conclude, decided_again
-from finetune_operator.situation import Situation
-from finetune_operator.steps import Step, begin_next
+from finetune_operator.decisions.gates import were_decided_here
+from finetune_operator.decisions.outcome import conclude, decided_again
+from finetune_operator.decisions.situation import Situation
+from finetune_operator.decisions.steps import Step, begin_next
 
 GATES_CHANGED = "GatesChanged"
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from finetune_api import names
-from finetune_operator.objects import parse_time, true_condition
-from finetune_operator.observed import Object
+from finetune_operator.decisions.objects import parse_time, true_condition
+from finetune_operator.decisions.observed import Object
 
 
 def end_of(job: Object) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from finetune_operator.observed import Object
+from finetune_operator.decisions.observed import Object
 
 
 def name_of(thing: Object) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from finetune_api.status import FinetuneStatus
-from finetune_operator.conditions import find
-from finetune_operator.objects import is_being_deleted, name_of
-from finetune_operator.observed import Object
+from finetune_operator.decisions.conditions import find
+from finetune_operator.decisions.objects import is_being_deleted, name_of
+from finetune_operator.decisions.observed import Object
 
 NAME_TAKEN = "NameTaken"
 """The one Stalled that mends without a change of the spec: the object in the way may be removed."""

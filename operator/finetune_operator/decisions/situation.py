@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from finetune_api.spec import FinetuneSpec
 from finetune_api.spec_hash import spec_hash
 from finetune_api.status import Condition, FinetuneStatus, Run
-from finetune_operator.conditions import Stamp, find
+from finetune_operator.decisions.conditions import Stamp, find
+from finetune_operator.decisions.objects import parse_time, uid_of
+from finetune_operator.decisions.observed import Observed
+from finetune_operator.decisions.runs import children_name, stored_status
 from finetune_operator.errors import Stalled
-from finetune_operator.objects import parse_time, uid_of
-from finetune_operator.observed import Observed
-from finetune_operator.runs import children_name, stored_status
 from finetune_operator.settings import Settings
 
 _SHOWN_ERRORS = 3

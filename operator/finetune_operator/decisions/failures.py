@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from finetune_api.exit_codes import ExitCode
 from finetune_api.status import Failure
-from finetune_operator.jobs import end_of, is_complete
-from finetune_operator.objects import name_of, true_condition
-from finetune_operator.observed import Object
-from finetune_operator.pods import newest_finished, terminated
-from finetune_operator.texts import clip, log_tail, sentence, without_credentials
+from finetune_operator.decisions.jobs import end_of, is_complete
+from finetune_operator.decisions.objects import name_of, true_condition
+from finetune_operator.decisions.observed import Object
+from finetune_operator.decisions.pods import newest_finished, terminated
+from finetune_operator.decisions.texts import clip, log_tail, sentence, without_credentials
 
 MAX_MESSAGE = 1024
 MAX_HINT = 512

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from finetune_api.exit_codes import USER_ERRORS, ExitCode
 from finetune_api.report import Report
 from finetune_api.run_file import CONTAINER
-from finetune_operator.objects import created_at, is_being_deleted, name_of, parse_time, uid_of
-from finetune_operator.observed import Object
-from finetune_operator.texts import sentence, without_credentials
+from finetune_operator.decisions.objects import created_at, is_being_deleted, name_of, parse_time, uid_of
+from finetune_operator.decisions.observed import Object
+from finetune_operator.decisions.texts import sentence, without_credentials
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _LAST_CODES = (ExitCode.DONE, *USER_ERRORS)

@@ -1,17 +1,23 @@
 """Which run there should be: the rules of `plan` before a Job of the present run goes on."""
 
 from finetune_api.status import FinetuneStatus
+from finetune_operator.decisions.gate_rules import judge_stored
+from finetune_operator.decisions.jobs import spec_hash_of
+from finetune_operator.decisions.manifests import build_config_map, build_job
+from finetune_operator.decisions.objects import (
+    created_at,
+    format_time,
+    is_being_deleted,
+    is_controlled_by,
+    name_of,
+)
+from finetune_operator.decisions.observed import Object
+from finetune_operator.decisions.outcome import stored_report
+from finetune_operator.decisions.runs import NAME_TAKEN, awaits_previous_job, is_settled
+from finetune_operator.decisions.situation import Situation
+from finetune_operator.decisions.statuses import failed, on_its_way
+from finetune_operator.decisions.steps import Kind, Step, begin_next, deletions
 from finetune_operator.errors import Stalled, Waiting
-from finetune_operator.gate_rules import judge_stored
-from finetune_operator.jobs import spec_hash_of
-from finetune_operator.manifests import build_config_map, build_job
-from finetune_operator.objects import created_at, format_time, is_being_deleted, is_controlled_by, name_of
-from finetune_operator.observed import Object
-from finetune_operator.outcome import stored_report
-from finetune_operator.runs import NAME_TAKEN, awaits_previous_job, is_settled
-from finetune_operator.situation import Situation
-from finetune_operator.statuses import failed, on_its_way
-from finetune_operator.steps import Kind, Step, begin_next, deletions
 
 DELETION_POLL_SECONDS = 2.0
 """Between looks for an object that is going away; its last event usually comes first."""

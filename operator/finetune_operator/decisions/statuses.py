@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from finetune_api.status import Condition, Failure, FinetuneStatus, Phase, Progress, Run
-from finetune_operator import conditions
-from finetune_operator.conditions import Verdict, find, set_condition
-from finetune_operator.objects import format_time
-from finetune_operator.runs import children_name
-from finetune_operator.situation import Situation
-from finetune_operator.texts import sentence
+from finetune_operator.decisions import conditions
+from finetune_operator.decisions.conditions import Verdict, find, set_condition
+from finetune_operator.decisions.objects import format_time
+from finetune_operator.decisions.runs import children_name
+from finetune_operator.decisions.situation import Situation
+from finetune_operator.decisions.texts import sentence
 
 NOT_DECIDED = "NotDecided"
 

@@ -10,15 +10,15 @@ from datetime import datetime
 from typing import Any
 
 from finetune_api.status import FinetuneStatus
-from finetune_operator import pod_rules, run_rules
+from finetune_operator.decisions import pod_rules, run_rules
+from finetune_operator.decisions.objects import parse_time
+from finetune_operator.decisions.observed import LiveProgress, Object, Observed
+from finetune_operator.decisions.runs import NAME_TAKEN
+from finetune_operator.decisions.situation import Situation
+from finetune_operator.decisions.statuses import on_its_way, refused
+from finetune_operator.decisions.steps import Deletion, Step
 from finetune_operator.errors import Stalled, Waiting
-from finetune_operator.objects import parse_time
-from finetune_operator.observed import LiveProgress, Object, Observed
-from finetune_operator.runs import NAME_TAKEN
 from finetune_operator.settings import Settings
-from finetune_operator.situation import Situation
-from finetune_operator.statuses import on_its_way, refused
-from finetune_operator.steps import Deletion, Step
 
 __all__ = ["Deletion", "LiveProgress", "Observed", "Plan", "plan"]
 

@@ -17,10 +17,10 @@ from finetune_api.status import (
     PrimaryResult,
     Run,
 )  # fmt: skip
-from finetune_operator import conditions, gates
-from finetune_operator.conditions import Verdict
-from finetune_operator.situation import Situation
-from finetune_operator.statuses import failed, with_verdicts
+from finetune_operator.decisions import conditions, gates
+from finetune_operator.decisions.conditions import Verdict
+from finetune_operator.decisions.situation import Situation
+from finetune_operator.decisions.statuses import failed, with_verdicts
 
 FEWEST_CLUSTERS = 100
 """Below this the interval of the gain is too optimistic to be relied on."""

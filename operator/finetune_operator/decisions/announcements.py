@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 from finetune_api import names
-from finetune_operator.gate_rules import GATES_CHANGED
-from finetune_operator.objects import format_time, name_of, uid_of
-from finetune_operator.observed import Object
-from finetune_operator.pod_rules import RUNNING
-from finetune_operator.run_rules import SPEC_CHANGED, STARTING
-from finetune_operator.texts import clip
+from finetune_operator.decisions.gate_rules import GATES_CHANGED
+from finetune_operator.decisions.objects import format_time, name_of, uid_of
+from finetune_operator.decisions.observed import Object
+from finetune_operator.decisions.pod_rules import RUNNING
+from finetune_operator.decisions.run_rules import SPEC_CHANGED, STARTING
+from finetune_operator.decisions.texts import clip
 
 MAX_NOTE = 1024
 # Reasons of a run that goes as it should: its progress is in status, not in Events.

@@ -8,9 +8,9 @@ from finetune_api.exit_codes import USER_ERRORS
 from finetune_api.run_file import CA_FILE, CONTAINER, RUN_FILE, RunFile
 from finetune_api.spec import FinetuneSpec
 from finetune_api.status import Run
-from finetune_operator.objects import name_of, uid_of
-from finetune_operator.observed import Object
-from finetune_operator.pod_template import build_pod_spec
+from finetune_operator.decisions.objects import name_of, uid_of
+from finetune_operator.decisions.observed import Object
+from finetune_operator.decisions.pod_template import build_pod_spec
 from finetune_operator.settings import Settings
 
 

@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Literal
 
 from finetune_api.status import Condition
-from finetune_operator.objects import format_time
-from finetune_operator.texts import clip, without_credentials
+from finetune_operator.decisions.objects import format_time
+from finetune_operator.decisions.texts import clip, without_credentials
 
 ConditionType = Literal["Reconciling", "Stalled", "Ready", "GatePassed", "Published"]
 ConditionStatus = Literal["True", "False", "Unknown"]
