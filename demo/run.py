@@ -115,7 +115,7 @@ def _save_log(cluster: Cluster, finetune: Finetune, target: Path) -> None:
 
 
 def _search(task: Task, claims: Path, tuned: Path) -> Searched:
-    from demo.search import rank_documents  # noqa: PLC0415 - torch takes seconds
+    from demo.search import rank_documents  # torch takes seconds
 
     collection = task.collection(claims)
     base, after = (

@@ -63,9 +63,9 @@ def _pages() -> Pages:
 
 
 def _fill_visual_documents(claims: Path, _cache: Path) -> None:
-    from transformers.utils import logging  # noqa: PLC0415 - torch takes seconds
+    from transformers.utils import logging  # torch takes seconds
 
-    from demo.tiny_models import build_vision_language_model  # noqa: PLC0415
+    from demo.tiny_models import build_vision_language_model
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     build_vision_language_model(claims / MODELS / "tiny-qwen3-vl")
