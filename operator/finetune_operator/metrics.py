@@ -138,8 +138,8 @@ class _Families:
         primary = (status.get("evaluation") or {}).get("primary")
         if not primary:
             return
-        # `<evaluator>_<similarity>_<metric>`; names of evaluators have no underscore.
-        evaluator, _, metric = primary["name"].partition("_")
+        # `<evaluator>_<similarity>_<metric>`, none of them with an underscore; the labels are the spec's words.
+        evaluator, metric = primary["name"].partition("_")[0], primary["name"].rpartition("_")[2]
         labels = [*labels, evaluator, metric]
         _add_decimal(self.score, [*labels, "base"], primary.get("baseline"))
         _add_decimal(self.score, [*labels, "tuned"], primary.get("tuned"))

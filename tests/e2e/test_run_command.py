@@ -184,7 +184,7 @@ def test_a_gate_that_is_not_passed_publishes_nothing_and_leaves_the_earlier_vers
 
     assert code == ExitCode.GATE_NOT_PASSED
     assert "gate forms ndcg@10: not passed (found 0." in output
-    assert "wanted at least 1; gain" in output
+    assert "wanted at least 1; lower end of the gain's 95% interval" in output
     assert "The model was not published." in output
     assert contents(home / "models") == before
     full = json.loads((home / "work" / "report.json").read_text())

@@ -26,7 +26,7 @@ STATUS: dict[str, Any] = {
 }  # fmt: skip
 KEY = Key("team", "one")
 OF = {"namespace": "team", "embeddingfinetune": "one"}
-PRIMARY = {**OF, "evaluator": "dev", "metric": "cosine_ndcg@10"}
+PRIMARY = {**OF, "evaluator": "dev", "metric": "ndcg@10"}
 
 
 def a_finetune(uid: str = "u1", resource_version: str = "1", **status: Any) -> dict[str, Any]:
