@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.binaries.build import KUBERNETES, Module, ensure_built
+from tests.cluster.binaries.build import KUBERNETES, Module, cache_root, ensure_built
 from tests.cluster.binaries.build import MODULES as MODULES
 from tests.cluster.errors import ClusterError
 
@@ -112,10 +112,11 @@ def _built(module: Module, names: tuple[str, ...], report: Callable[[str], None]
 
 
 def require_program(name: str, package: str) -> Path:
-    """A program that comes from the distribution, not from us."""
-    found = shutil.which(name)
+    """A program that comes from the distribution: on PATH, or where scripts/setup has unpacked it."""
+    unpacked = cache_root() / "debian/usr/bin"
+    found = shutil.which(name) or shutil.which(name, path=str(unpacked))
     if found is None:
         raise ClusterError(
-            f"{name} is not on PATH; install the package {package} (Debian: apt-get install {package})"
+            f"{name} is neither on PATH nor in {unpacked}; run scripts/setup, or install the package {package}"
         )
     return Path(found)
