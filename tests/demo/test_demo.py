@@ -24,7 +24,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     cache = tmp_path / "cache/embedding-finetune"
     cache.mkdir(parents=True)
     (cache / "bin").symlink_to(cache_root() / "bin")
-    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    folders = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **folders, "COLUMNS": "200"}
 
 
 def holders() -> list[int]:
