@@ -5,7 +5,6 @@ The operator runs as a process beside the cluster, as the chart's service accoun
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,28 +24,11 @@ KEPT_CLUSTER = "demo"
 OPERATOR_SETTINGS = {"FINETUNE_PROGRESS_INTERVAL_SECONDS": "2"}
 """Two finetunes cost the API server nothing; a person likes to see them move."""
 _VOLUME_SIZE = "10Gi"
-_OWN_PROGRAMS = Path(sys.executable).parent
 
 
-def shared_node(programs: Path) -> Settings:
-    """A node on which both trainers share the machine; programs: folder for what they are started by.
-
-    PATH is to this node what images are to others. The trainer in it computes with its share of the cores: no
-    cgroup holds a process back, and with a thread for every core of the machine trainers wait for each other
-    at each barrier (15 steps took 100 s and not 6).
-    """
-    cores = os.cpu_count() or 1
-    path = os.pathsep.join((_write_trainer(programs, max(1, cores // len(TASKS))), str(_OWN_PROGRAMS)))
-    return Settings(cpus=max(len(TASKS), cores), path=path)
-
-
-def _write_trainer(folder: Path, threads: int) -> str:
-    program = folder / "finetune-trainer"
-    folder.mkdir(parents=True, exist_ok=True)
-    real = shlex.quote(str(_OWN_PROGRAMS / program.name))
-    program.write_text(f'#!/bin/sh\nOMP_NUM_THREADS={threads} exec {real} "$@"\n')
-    program.chmod(0o755)
-    return str(folder.absolute())
+def shared_node() -> Settings:
+    """A node with room for both trainers at once, also on a machine with one core."""
+    return Settings(cpus=max(len(TASKS), os.cpu_count() or 1))
 
 
 @contextmanager

@@ -69,8 +69,7 @@ def _prepare(
 ) -> _World:
     """Everything up to the first finetune; what must end again is put on the stack."""
     with stages.stage("start the local cluster"):
-        settings = shared_node(results / "bin")
-        cluster = stack.enter_context(demo_cluster(settings, keep=keep, report=stages.tell))
+        cluster = stack.enter_context(demo_cluster(shared_node(), keep=keep, report=stages.tell))
     with stages.stage("install the chart and start the operator"):
         install_chart(cluster)
         operator = stack.enter_context(demo_operator(cluster, results / "operator.log", keep=keep))

@@ -138,7 +138,7 @@ class _Families:
         primary = (status.get("evaluation") or {}).get("primary")
         if not primary:
             return
-        # `<evaluator>_<similarity>_<metric>`, none of them with an underscore; the labels are the spec's words.
+        # `<evaluator>_<similarity>_<metric>`, none with an underscore; the labels are the words of the spec.
         evaluator, metric = primary["name"].partition("_")[0], primary["name"].rpartition("_")[2]
         labels = [*labels, evaluator, metric]
         _add_decimal(self.score, [*labels, "base"], primary.get("baseline"))

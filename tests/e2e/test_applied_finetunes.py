@@ -123,7 +123,7 @@ def a_spec() -> dict[str, Any]:
             "gates": [{"evaluator": "words", "metric": "ndcg@10", "minimum": "0.5", "minimumGain": "0"}],
         },
         "output": {"uri": "pvc://published/words"},
-        "runtime": {"gpusPerNode": 0},
+        "runtime": {"gpusPerNode": 0, "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}},
     }
 
 

@@ -44,7 +44,7 @@ FULL = world.changed(
 FULL["runtime"] = {
     "image": "registry.example/own@sha256:99",
     "gpuResourceName": "nvidia.com/mig-1g.10gb",
-    "resources": {"requests": {"cpu": 4, "memory": "16Gi"}, "limits": {"memory": "32Gi"}},
+    "resources": {"requests": {"cpu": 4, "memory": "16Gi"}, "limits": {"cpu": 8, "memory": "32Gi"}},
     "terminationGracePeriodSeconds": 60,
 }
 PLAIN = world.changed(world.changed(world.SPEC, "runtime", {"gpusPerNode": 0}), "output", None)

@@ -94,7 +94,8 @@ def _container(
         "env": [
             {"name": key, "value": value}
             for key, value in sorted(_environment(namespace, name, image, settings).items())
-        ],
+        ]
+        + _threads(runtime),
         "resources": _resources(runtime),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -118,6 +119,14 @@ def _environment(namespace: str, name: str, image: str, settings: Settings) -> d
         "DISABLE_KUBEFLOW_INTEGRATION": "TRUE",  # the trainer reports itself; two voices would contradict
         "TOKENIZERS_PARALLELISM": "false",  # else every forked data worker warns, and some hang
     }
+
+
+def _threads(runtime: Runtime) -> list[dict[str, Any]]:
+    """As many as the container may use: one for every core of the node wait for each other when throttled."""
+    if "cpu" not in runtime.resources.limits:
+        return []
+    limit = {"containerName": CONTAINER, "resource": "limits.cpu"}
+    return [{"name": "OMP_NUM_THREADS", "valueFrom": {"resourceFieldRef": limit}}]
 
 
 def _resources(runtime: Runtime) -> dict[str, Any]:

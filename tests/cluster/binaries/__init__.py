@@ -117,6 +117,6 @@ def require_program(name: str, package: str) -> Path:
     found = shutil.which(name) or shutil.which(name, path=str(unpacked))
     if found is None:
         raise ClusterError(
-            f"{name} is neither on PATH nor in {unpacked}; run scripts/setup, or install the package {package}"
+            f"{name} is neither on PATH nor in {unpacked}; run scripts/setup, or install package {package}"
         )
     return Path(found)
