@@ -23,7 +23,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """A cache of its own, so that a cluster somebody has kept is left alone; only the programs are shared."""
     cache = tmp_path / "cache/embedding-finetune"
     cache.mkdir(parents=True)
-    (cache / "bin").symlink_to(cache_root() / "bin")
+    for programs in ("bin", "debian"):
+        (cache / programs).symlink_to(cache_root() / programs)
     folders = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
     return {**os.environ, **folders, "COLUMNS": "200"}
 
