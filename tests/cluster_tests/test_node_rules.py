@@ -6,6 +6,7 @@ import pytest
 
 from tests.cluster.client import Dict
 from tests.cluster.node.files import File, write_files
+from tests.cluster.node.launch import program_mounts
 from tests.cluster.node.quantities import in_units_of
 from tests.cluster.node.sandbox import Mount, build_arguments
 from tests.cluster.node.status import ContainerView, phase_of
@@ -71,3 +72,10 @@ def test_files_change_all_at_once_and_only_when_they_differ(tmp_path: Path) -> N
     assert not (tmp_path / "deep").exists()
     assert (tmp_path / "..data").readlink() != before
     assert len([path for path in tmp_path.iterdir() if path.is_dir() and not path.is_symlink()]) == 1
+
+
+def test_programs_stay_visible_where_a_mount_would_hide_them() -> None:
+    scratch = Mount(Path("/var/scratch"), PurePosixPath("/tmp"))
+    mounts = program_mounts("/tmp/checkout/bin:/opt/bin", [scratch])
+    assert Mount(Path("/tmp/checkout/bin"), PurePosixPath("/tmp/checkout/bin"), read_only=True) in mounts
+    assert PurePosixPath("/opt/bin") not in {mount.target for mount in mounts}

@@ -1,7 +1,9 @@
 """From a container of a pod to a process, or the reason not to start it yet."""
 
+import os
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +18,7 @@ from tests.cluster.node.volumes import Volumes
 MISSING_IMAGE = "does-not-exist"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOME = "/tmp"
+CHECKOUT = Path(__file__).parents[3]
 
 
 class Refused(Exception):
@@ -60,6 +63,7 @@ class Launcher:
         except MissingReference as error:
             raise Refused("CreateContainerConfigError", "Failed", f"Error: {error}") from error
         mounts += _scratch_mounts(scratch, mounts, working_dir)
+        mounts += program_mounts(self.path, mounts)
         sandbox = build_arguments(mounts, hostname=pod["metadata"]["name"], working_dir=working_dir)
         return Invocation(self.bwrap, sandbox, environment, command, slot.log_of(slot.starts), message)
 
@@ -102,3 +106,19 @@ def _scratch_mounts(folder: Path, mounts: list[Mount], working_dir: str) -> list
             source.chmod(0o777)
             result.append(Mount(source, target))
     return result
+
+
+def program_mounts(path: str, mounts: Sequence[Mount]) -> list[Mount]:
+    """Programs of the host stand in for images, so no mount may hide them: a checkout below /tmp, say.
+
+    path: folders of programs, as in PATH.
+    """
+    hiding = {mount.target for mount in mounts}
+    folders = {
+        PurePosixPath(f) for f in (*path.split(os.pathsep), sys.prefix, sys.base_prefix, CHECKOUT) if f
+    }
+    return [
+        Mount(Path(folder), folder, read_only=True)
+        for folder in sorted(folders)
+        if hiding.intersection(folder.parents)
+    ]
