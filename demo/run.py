@@ -72,7 +72,9 @@ def _prepare(
         cluster = stack.enter_context(demo_cluster(shared_node(), keep=keep, report=stages.tell))
     with stages.stage("install the chart and start the operator"):
         install_chart(cluster)
-        operator = stack.enter_context(demo_operator(cluster, results / "operator.log", keep=keep))
+        log = results / "operator.log"
+        log.unlink(missing_ok=True)  # that of an earlier demo
+        operator = stack.enter_context(demo_operator(cluster, log, keep=keep))
     with stages.stage("put models and data on the volumes"):
         claims = make_namespace(cluster)
         for task in tasks:

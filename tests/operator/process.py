@@ -30,7 +30,7 @@ from tests.cluster.waiting import eventually
 CHART = Path(__file__).parents[2] / "charts/embedding-finetune-operator"
 RELEASE = "embedding-finetune-operator"
 NAMESPACE = "embedding-finetune-system"
-TRAINER_IMAGE = "embedding-finetune-trainer@sha256:" + "0" * 64
+TRAINER_IMAGE = "embedding-finetune-trainer:local"
 # A restart takes two seconds of the interpreter's own; beside a busy cluster it may be many more.
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
