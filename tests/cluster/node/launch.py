@@ -114,9 +114,8 @@ def program_mounts(path: str, mounts: Sequence[Mount]) -> list[Mount]:
     path: folders of programs, as in PATH.
     """
     hiding = {mount.target for mount in mounts}
-    folders = {
-        PurePosixPath(f) for f in (*path.split(os.pathsep), sys.prefix, sys.base_prefix, CHECKOUT) if f
-    }
+    needed = [*path.split(os.pathsep), sys.prefix, sys.base_prefix, str(CHECKOUT)]
+    folders = {PurePosixPath(folder) for folder in needed if folder}
     return [
         Mount(Path(folder), folder, read_only=True)
         for folder in sorted(folders)
