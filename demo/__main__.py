@@ -29,7 +29,8 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; the exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)  # also where a shell started it in the background, deaf to SIGINT
     console = Console()
     tasks = [task for task in TASKS if options.only in {None, task.name}]
     try:

@@ -92,7 +92,9 @@ def test_a_claim_is_shared_by_two_pods_and_goes_with_its_claim(cluster: Cluster,
 def test_a_restarted_container_finds_a_fresh_tmp(cluster: Cluster, namespace: str) -> None:
     volumes = [{"name": "memory", "emptyDir": {}}]
     main = {"volumeMounts": [{"name": "memory", "mountPath": "/memory"}]}
-    script = "test -e /memory/been && { ls /tmp; exit 0; }; touch /memory/been /tmp/left-over; exit 1"
+    script = (
+        "test -e /memory/been && exec test ! -e /tmp/left-over; touch /memory/been /tmp/left-over; exit 1"
+    )
     pod = a_pod(script, restartPolicy="OnFailure", volumes=volumes, main=main)
     assert run_to_end(cluster, namespace, pod) == ""
 
