@@ -45,7 +45,8 @@ def on_its_way(
 
 def failed(situation: Situation, failure: Failure, run: Run) -> FinetuneStatus:
     """The run is over without a result: nothing happens until somebody changes something."""
-    text = f"{sentence(failure.message)} {failure.hint}".strip()
+    hint = sentence(failure.hint[:1].upper() + failure.hint[1:])
+    text = f"{sentence(failure.message)} {hint}".strip()
     published = f"Run {run.number} published nothing.{_still_published(situation)}"
     verdicts = (
         Verdict(
