@@ -13,6 +13,7 @@ from demo.tiny_models import build_text_model
 from finetune_api import names
 from finetune_api.status import FinetuneStatus
 from tests.cluster import Cluster
+from tests.cluster.claims import make_claim
 from tests.cluster.waiting import eventually
 from tests.operator.process import QUICK_LEASE, Operator, install_chart, running_operator
 from tests.trainer.builders import write_jsonl, write_page
@@ -58,18 +59,10 @@ class World:
         self.path = f"/apis/{names.API_VERSION}/namespaces/{namespace}/{names.PLURAL}"
         self.claims = cluster.volumes_dir / namespace
 
-    def make_claim(self, name: str) -> Path:
-        spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
-        self.cluster.client.create(
-            f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims",
-            {"metadata": {"name": name}, "spec": spec},
-        )
-        return self.claims / name
-
     def fill(self, text_model: Path) -> None:
         """Claims models, data and published with a tiny model and a tiny language."""
         for claim in ("models", "data", "published"):
-            self.make_claim(claim).mkdir(parents=True, exist_ok=True)
+            make_claim(self.cluster, self.namespace, claim).mkdir(parents=True, exist_ok=True)
         shutil.copytree(text_model, self.claims / "models/tiny")
         write_jsonl(self.claims / "data/train.jsonl", _rows(held_out=False))
         write_jsonl(self.claims / "data/test.jsonl", _rows(held_out=True))

@@ -11,6 +11,7 @@ import pytest
 from finetune_api import names
 from tests.api.specs import a_finetune, a_spec
 from tests.cluster import Cluster, Settings, local_cluster
+from tests.cluster.claims import make_claim
 from tests.cluster.pytest_plugin import namespace
 from tests.cluster.waiting import eventually
 from tests.operator.process import QUICK_LEASE, Operator, install_chart, running_operator
@@ -128,12 +129,7 @@ class Finetunes:
 
     def make_claim(self, name: str) -> Path:
         """A claim and the folder of its files."""
-        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-        self.client.create(
-            f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims",
-            {"metadata": {"name": name}, "spec": spec},
-        )
-        return self.cluster.volumes_dir / self.namespace / name
+        return make_claim(self.cluster, self.namespace, name)
 
     def delete(self, name: str = "one") -> None:
         self.client.delete(f"{self.path}/{name}")

@@ -112,11 +112,6 @@ class Operator:
         lines = (line.rpartition(" ") for line in self.metrics().splitlines() if not line.startswith("#"))
         return next((float(value) for name, _, value in lines if name == series), None)
 
-    def resident_bytes(self) -> int:
-        assert self.process is not None, "the operator does not run"
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
     def _is_ready(self) -> bool:
         assert self.process is not None, "the operator was stopped meanwhile"
         if (code := self.process.poll()) is not None:
