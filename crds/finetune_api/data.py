@@ -35,14 +35,17 @@ class TableSource(ApiModel):
     """A table: parquet, JSON lines, CSV, an image folder, or a dataset of a hub."""
 
     uri: DataUri
-    """hf://owner/name@<commit>, pvc://claim/path (a file or a folder), or https://host/file."""
+    """A file or a folder: hf://owner/name@<commit>, pvc://claim/path, s3://bucket/key, gs://bucket/key,
+    oci://registry/repository@<digest>; or one file: https://host/file, configmap://name/key."""
     subset: SplitName | None = None
     """Configuration of an hf:// dataset that has several."""
     split: SplitName | None = None
     """Split of an hf:// dataset, or in a folder the files `<split>.*`, `<split>-*` or the folder `<split>`.
     Absent: a folder's only table."""
     secret_ref: SecretRef | None = None
-    """Secret with key `token`, for hf:// or as bearer token for https://."""
+    """Secret that opens `uri`. Its keys: for hf:// and https:// `token`; for s3:// `AWS_ACCESS_KEY_ID` and
+    `AWS_SECRET_ACCESS_KEY`, perhaps `AWS_SESSION_TOKEN`, `AWS_REGION` and `AWS_ENDPOINT_URL`; for gs://
+    `credentials.json`; for oci:// `.dockerconfigjson`. Absent: what the cluster gives the pod."""
     rules = (_SUBSET,)
 
 

@@ -26,9 +26,10 @@ class Model(ApiModel):
     type: Literal["Embedding"] = "Embedding"
     """Kind of model: Embedding gives one dense vector for an input."""
     uri: ModelUri
-    """Where the base model is: hf://owner/name@<commit> or pvc://claim/path."""
+    """Folder of the base model: hf://owner/name@<commit>, pvc://claim/path, s3://bucket/key,
+    gs://bucket/key or oci://registry/repository@<digest>."""
     secret_ref: SecretRef | None = None
-    """Secret with key `token`, for an hf:// repository that is not public."""
+    """Secret that opens `uri`, with the keys that a table's secretRef has."""
     prompts: Prompts | None = None
     """Prompts by role. Absent: those saved in the model."""
     max_seq_length: Annotated[int, Field(ge=1, le=131_072)] | None = None

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, WithJsonSchema
 
-from finetune_api.fields import ApiModel
+from finetune_api.fields import ApiModel, ObjectName
 from finetune_api.uris import OutputUri
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
@@ -44,6 +44,14 @@ class Resources(ApiModel):
     """What the container may use at most."""
 
 
+class Cache(ApiModel):
+    """A volume for what is downloaded, shared by runs."""
+
+    claim: ObjectName
+    """PersistentVolumeClaim; several runs at once need the access mode ReadWriteMany. Whoever may start a
+    finetune in the namespace can read what lies there."""
+
+
 class Runtime(ApiModel):
     """What the trainer's pod gets."""
 
@@ -55,6 +63,8 @@ class Runtime(ApiModel):
     """Name of the GPU resource, for other vendors or parts of a GPU."""
     resources: Resources = Resources()
     """Requests and limits beside the GPUs."""
+    cache: Cache | None = None
+    """Where downloads are kept for other runs. Absent: every attempt downloads anew."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=3600)] = 300
     """Time to end after a stop is asked for."""
 

@@ -4,6 +4,7 @@ from finetune_api.data import Data
 from finetune_api.evaluation import EvaluationSpec
 from finetune_api.fields import ApiModel, Rule
 from finetune_api.model import Model
+from finetune_api.references import Reference, references
 from finetune_api.runtime import Limits, Output, Runtime
 from finetune_api.training import Loss, Training
 
@@ -58,6 +59,10 @@ class FinetuneSpec(ApiModel):
             ),
         ),
     )
+
+    def references(self) -> tuple[Reference, ...]:
+        """Every URI of the spec with its Secret, the target's among them."""
+        return tuple(references(self))
 
     def selects_apart_from_gates(self) -> bool:
         selection = self.training.selection

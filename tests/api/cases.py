@@ -5,22 +5,22 @@ Models and API server are held against the same tables.
 
 from typing import Any
 
-from tests.api.specs import ABSENT, COMMIT, JUDGED, PAIRS
+from tests.api.specs import ABSENT, COMMIT, DIGEST, JUDGED, PAIRS
 
 Changes = dict[str, Any]
 
 BROKEN_RULES: dict[str, tuple[Changes, str]] = {
     "a model from a web server": (
         {"model.uri": "https://host/model"},
-        "`uri` must begin with hf:// or pvc://",
+        "`uri` must begin with hf:// or pvc:// or s3:// or gs:// or oci://",
     ),
     "data from an unknown place": (
         {"data.train.0.uri": "s4://bucket/data"},
-        "`uri` must begin with hf:// or pvc:// or https://",
+        "`uri` must begin with hf:// or pvc:// or s3:// or gs:// or oci:// or https:// or configmap://",
     ),
-    "a target that is no volume": (
+    "a target that nobody can write to": (
         {"output.uri": "https://host/models"},
-        "`uri` must begin with pvc://",
+        "`uri` must begin with pvc:// or s3:// or gs:// or hf:// or oci://",
     ),
     "a repository without a commit": (
         {"model.uri": "hf://owner/model"},
@@ -32,7 +32,27 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
     ),
     "a path out of the volume": (
         {"data.eval.0.uri": "pvc://data/../other"},
-        "a pvc:// `uri` must not contain . or .. as a folder",
+        "a pvc://, s3:// or gs:// `uri` must not contain . or .. as a folder",
+    ),
+    "a bucket with a capital letter": (
+        {"model.uri": "s3://Bucket/model"},
+        "an s3:// or gs:// `uri` must read s3://bucket/key, in letters, digits and . _ = @ + -",
+    ),
+    "an artifact by its tag": (
+        {"model.uri": "oci://registry.example/team/model:latest"},
+        "an oci:// `uri` must pin a digest: oci://registry/repository@sha256:<64 hexadecimal digits>",
+    ),
+    "an artifact to publish to by its digest": (
+        {"output.uri": f"oci://registry.example/team/model@{DIGEST}"},
+        "an oci:// `uri` to publish to must read oci://registry/repository, without a tag or digest",
+    ),
+    "a repository to publish to at a commit": (
+        {"output.uri": f"hf://owner/model@{COMMIT}"},
+        "an hf:// `uri` to publish to must read hf://owner/name, without a revision",
+    ),
+    "a ConfigMap without a key": (
+        {"data.train.0.uri": "configmap://rows"},
+        "a configmap:// `uri` must read configmap://name/key",
     ),
     "a web address with a password": (
         {"data.train.0.uri": "https://user:word@host/data.csv"},
@@ -127,6 +147,10 @@ OUT_OF_BOUNDS: dict[str, Changes] = {
     "a negative seed": {"training": {"seed": -1}},
     "two GPUs": {"runtime": {"gpusPerNode": 2}},
     "a grace of two hours": {"runtime": {"terminationGracePeriodSeconds": 7200}},
+    "a cache with a path": {"runtime": {"cache": {"claim": "a/b"}}},
+    "a cache of nothing": {"runtime": {"cache": {}}},
+    "a model from a ConfigMap": {"model.uri": "configmap://name/key"},
+    "a target in a ConfigMap": {"output.uri": "configmap://name/key"},
     "an image that begins with a dash": {"runtime": {"image": "-image"}},
     "an image with a blank": {"runtime": {"image": "image latest"}},
     "a quantity that is none": {"runtime": {"resources": {"limits": {"memory": "much"}}}},
@@ -180,6 +204,13 @@ ACCEPTED: dict[str, Changes] = {
     },
     "a column named as nobody should": {"data.train.0.columns.query": "$(rm -rf /)"},
     "a CPU alone": {"runtime": {"gpusPerNode": 0}},
+    "a cache": {"runtime": {"cache": {"claim": "hub.cache"}}},
+    "a bucket to publish to": {"output.uri": "s3://models/vdr/"},
+    "a bucket of another cloud to publish to": {"output.uri": "gs://models_1"},
+    "a repository to publish to": {"output.uri": "hf://owner/model"},
+    "a registry to publish to": {"output.uri": "oci://localhost:5000/team/model"},
+    "a model from a bucket": {"model.uri": "gs://models/vdr/3-0123456789ab"},
+    "a model from a registry": {"model.uri": f"oci://registry.example/team/model@{DIGEST}"},
 }
 
 GOOD_URIS = (
@@ -192,6 +223,12 @@ GOOD_URIS = (
     "pvc://claim/...",
     "https://host/file.csv",
     "https://host.example:8443/a/b?c=d&e=%20#f",
+    "s3://bucket/folder/",
+    "s3://my.bucket-1/a_b/c=1/d+e@f/..g",
+    "gs://my_bucket",
+    f"oci://host/name@{DIGEST}",
+    f"oci://host.example:5000/a/b-c/d.e__f@{DIGEST}",
+    "configmap://name.1/rows.jsonl",
     "https://169.254.169.254/latest",  # refused where it is fetched: names resolve to such addresses too
 )
 HOSTILE_URIS = (
@@ -202,7 +239,6 @@ HOSTILE_URIS = (
     "file:///etc/passwd",
     "ftp://host/file",
     "HF://owner/name@" + COMMIT,
-    "hf://owner/name",
     "hf://owner/name@main",
     "hf://owner/name@" + COMMIT.upper(),
     "hf://owner/name@" + COMMIT[:-1],
@@ -237,6 +273,47 @@ HOSTILE_URIS = (
     "pvc://claim/\u202ea",
     "pvc://claim/\u0661",
     "pvc://namespace:claim/a",
+    "s3://",
+    "s3:///key",
+    "s3://a/key",
+    "s3://Bucket/key",
+    "s3://bucket//key",
+    "s3://bucket/../other/key",
+    "s3://bucket/a/..",
+    "s3://bucket/./a",
+    "s3://bucket/%2e%2e/other",
+    "s3://bucket/a b",
+    "s3://bucket/a\\b",
+    "s3://bucket/a\n",
+    "s3://bucket/a?versionId=1",
+    "s3://user:word@bucket/key",
+    "s3://bucket:9000/key",
+    "s3a://bucket/key",
+    "gs://bucket/../other",
+    "gs://user@bucket/key",
+    f"oci://name@{DIGEST}",
+    f"oci://host/@{DIGEST}",
+    f"oci://host/Name@{DIGEST}",
+    f"oci://host/../name@{DIGEST}",
+    f"oci://host/a..b@{DIGEST}",
+    f"oci://host//name@{DIGEST}",
+    f"oci://host/name@{DIGEST.upper()}",
+    f"oci://host/name@{DIGEST}0",
+    f"oci://host/name:tag@{DIGEST}",
+    f"oci://host:port/name@{DIGEST}",
+    f"oci://user:word@host/name@{DIGEST}",
+    f"oci://[::1]/name@{DIGEST}",
+    "oci://host/name:latest",
+    "configmap://",
+    "configmap://name",
+    "configmap://name/",
+    "configmap://name/..",
+    "configmap://name/../token",
+    "configmap://name/.hidden",
+    "configmap://name/a/b",
+    "configmap://Name/key",
+    "configmap://name/%2e%2e",
+    "configmap://namespace:name/key",
     "https://",
     "https://host",
     "https://host/",

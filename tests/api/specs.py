@@ -10,6 +10,7 @@ from finetune_api import API_VERSION, KIND, FinetuneSpec
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 ABSENT: Any = object()
 """As a value: the part is left out."""
 

@@ -39,9 +39,21 @@ FULL = world.changed(
                 "secretRef": {"name": "web"},
             },
         },
+        {
+            "name": "stored",
+            "uri": "s3://bucket/pages",
+            "secretRef": {"name": "store"},
+            "columns": {"query": "query", "positive": "image"},
+        },
+        {
+            "name": "few",
+            "uri": "configmap://rows.v1/few.jsonl",
+            "columns": {"query": "query", "positive": "image"},
+        },
     ],
 )
 FULL["runtime"] = {
+    "cache": {"claim": "hub.cache"},
     "image": "registry.example/own@sha256:99",
     "gpuResourceName": "nvidia.com/mig-1g.10gb",
     "resources": {"requests": {"cpu": 4, "memory": "16Gi"}, "limits": {"cpu": 8, "memory": "32Gi"}},
@@ -93,7 +105,23 @@ def test_only_the_claim_to_publish_to_can_be_written() -> None:
     claims = {
         m["mountPath"]: m.get("readOnly", False) for m in container["volumeMounts"] if "claim" in m["name"]
     }
-    assert claims == {"/volumes/data": True, "/volumes/data.v2": True, "/volumes/published": False}
+    assert claims == {
+        "/volumes/data": True,
+        "/volumes/data.v2": True,
+        "/volumes/published": False,
+        "/var/cache/finetune": False,
+    }
+
+
+def test_a_cache_on_a_claim_that_is_read_too_is_a_second_mount_of_one_volume() -> None:
+    """The kubelet waits for ever for a claim that two volumes of a pod name."""
+    pod = _pod(world.changed(world.SPEC, "runtime", {"cache": {"claim": "data"}}))
+    (volume,) = (v for v in pod["volumes"] if v.get("persistentVolumeClaim") == {"claimName": "data"})
+    mounts = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == volume["name"]]
+    assert mounts == [
+        {"name": volume["name"], "mountPath": "/volumes/data", "readOnly": True},
+        {"name": volume["name"], "mountPath": "/var/cache/finetune"},
+    ]
 
 
 def test_every_volume_is_mounted_once_and_every_mount_has_a_volume() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from finetune_api.run_file import RunFile
 from finetune_api.spec_hash import spec_hash
-from finetune_api.uris import PvcUri, parse_uri
 from finetune_trainer.errors import InvalidSpec
 from finetune_trainer.places import Places
 from finetune_trainer.spec_file import SpecFile
@@ -23,12 +22,7 @@ _NOT_THE_RESULT = {"runtime", "limits"}
 
 def claims(file: SpecFile) -> set[str]:
     """Every claim that the spec names."""
-    spec = file.spec
-    judged = [t for s in spec.data.eval for t in (s.queries, s.corpus, s.qrels) if t is not None]
-    uris = [spec.model.uri, *(t.uri for t in (*spec.data.train, *judged))]
-    uris += [s.uri for s in spec.data.eval if s.uri]
-    uris += [spec.output.uri] if spec.output else []
-    return {parsed.claim for uri in uris if isinstance(parsed := parse_uri(uri), PvcUri)}
+    return {reference.claim for reference in file.spec.references() if reference.claim is not None}
 
 
 def find_volumes(file: SpecFile, *, root: Path, named: Mapping[str, Path]) -> dict[str, Path]:

@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from finetune_api.report import Report
 from finetune_api.run_file import RunFile
 from finetune_api.status import Artifact
-from finetune_api.uris import PvcUri, parse_uri
+from finetune_api.uris import PvcUri, parse_target
 from finetune_trainer.digests import model_digest
 from finetune_trainer.durable import remove, write_file, write_folder
-from finetune_trainer.errors import TargetInUse
+from finetune_trainer.errors import InvalidSpec, TargetInUse
 from finetune_trainer.places import Places
 from finetune_trainer.storage import storage_errors
 
@@ -66,8 +66,11 @@ def target_of(run: RunFile, places: Places) -> Target | None:
     """Where the run publishes; None without `output`. Raises InvalidSpec when the volume is not there."""
     if run.spec.output is None:
         return None
-    uri = parse_uri(run.spec.output.uri)
-    assert isinstance(uri, PvcUri)  # noqa: S101 - for the type checker; the spec's rules allow nothing else
+    uri = parse_target(run.spec.output.uri)
+    if not isinstance(uri, PvcUri):
+        raise InvalidSpec(
+            "UnknownTarget", f"`output.uri` must be pvc://claim/path, found {run.spec.output.uri}"
+        )
     return Target(places.volume(uri.claim) / uri.path, run.spec.output.uri.rstrip("/"), run)
 
 

@@ -88,6 +88,8 @@ def fetch_table(source: TableSource, places: Places) -> Fetched:
                 uri.url, places, token=places.token(source.secret_ref), suffixes=TABLE_SUFFIXES
             )
             return _single_file(source, path, digest, path.parent)
+        case _:
+            raise InvalidSpec("WrongScheme", f"{source.uri} cannot be read yet")
 
 
 def _local_table(source: TableSource, path: Path, root: Path) -> Fetched:

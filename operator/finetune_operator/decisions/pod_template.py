@@ -7,7 +7,9 @@ from typing import Any
 from finetune_api import names
 from finetune_api.run_file import (
     CA_FILE,
+    CACHE_DIR,
     CONFIG_DIR,
+    CONFIG_MAPS_DIR,
     CONTAINER,
     ENV_IMAGE,
     ENV_SERVER_CA,
@@ -21,7 +23,6 @@ from finetune_api.run_file import (
 )  # fmt: skip
 from finetune_api.runtime import Runtime
 from finetune_api.spec import FinetuneSpec
-from finetune_api.uris import PvcUri, parse_uri
 from finetune_operator.settings import Settings
 
 COMMAND = ["finetune-trainer", "pod"]
@@ -63,7 +64,7 @@ def build_pod_spec(
     *, namespace: str, name: str, config: str, spec: FinetuneSpec, settings: Settings
 ) -> dict[str, Any]:
     """The spec of the run's pods; config: name of the run's ConfigMap."""
-    mounts = [*_own_mounts(config, settings), *_claims(spec), *_secrets(spec)]
+    mounts = [*_own_mounts(config, settings), *_claims(spec), *_secrets(spec), *_config_maps(spec)]
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -78,7 +79,8 @@ def build_pod_spec(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(namespace, name, spec.runtime, settings, mounts)],
-        "volumes": [mount.volume for mount in mounts],
+        # One volume may have two mounts; the kubelet waits for ever for a claim that two volumes name.
+        "volumes": list({mount.volume["name"]: mount.volume for mount in mounts}.values()),
     }
 
 
@@ -150,39 +152,32 @@ def _own_mounts(config: str, settings: Settings) -> list[Mount]:
 
 
 def _claims(spec: FinetuneSpec) -> Iterator[Mount]:
-    """A mount for every claim that a URI names; only the one to publish to can be written."""
-    target = _claim(spec.output.uri) if spec.output else None
-    claims = {
-        claim for uri in [*_sources(spec), spec.output.uri if spec.output else ""] if (claim := _claim(uri))
-    }
-    for index, claim in enumerate(sorted(claims)):
+    """A mount for every claim that a URI names, of which only the one to publish to can be written.
+
+    And one for the cache, which may lie on one of those claims.
+    """
+    named = spec.references()
+    targets = {reference.claim for reference in named if reference.is_target}
+    claims = {reference.claim for reference in named if reference.claim is not None}
+    cache = spec.runtime.cache.claim if spec.runtime.cache else None
+    for index, claim in enumerate(sorted(claims | ({cache} if cache else set()))):
         # Named by number: a claim's name may have dots and 253 characters, a volume's may not.
         volume = {"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim}}
-        yield Mount(volume, f"{VOLUMES_DIR}/{claim}", read_only=claim != target)
-
-
-def _claim(uri: str) -> str | None:
-    parsed = parse_uri(uri) if uri else None
-    return parsed.claim if isinstance(parsed, PvcUri) else None
+        if claim in claims:
+            yield Mount(volume, f"{VOLUMES_DIR}/{claim}", read_only=claim not in targets)
+        if claim == cache:
+            yield Mount(volume, CACHE_DIR, read_only=False)
 
 
 def _secrets(spec: FinetuneSpec) -> Iterator[Mount]:
-    for index, name in enumerate(sorted(_secret_names(spec))):
+    names = {reference.secret for reference in spec.references() if reference.secret is not None}
+    for index, name in enumerate(sorted(names)):
         volume = {"name": f"secret-{index}", "secret": {"secretName": name, "defaultMode": SECRET_MODE}}
         yield Mount(volume, f"{SECRETS_DIR}/{name}")
 
 
-def _tables(spec: FinetuneSpec) -> Iterator[Any]:
-    """Everything with a URI and perhaps a secretRef that data are read from."""
-    yield from spec.data.train
-    for eval_set in spec.data.eval:
-        yield from (part for part in (eval_set, eval_set.queries, eval_set.corpus, eval_set.qrels) if part)
-
-
-def _sources(spec: FinetuneSpec) -> Iterator[str]:
-    yield spec.model.uri
-    yield from (table.uri for table in _tables(spec) if table.uri)
-
-
-def _secret_names(spec: FinetuneSpec) -> set[str]:
-    return {part.secret_ref.name for part in [spec.model, *_tables(spec)] if part.secret_ref}
+def _config_maps(spec: FinetuneSpec) -> Iterator[Mount]:
+    names = {reference.config_map for reference in spec.references() if reference.config_map is not None}
+    for index, name in enumerate(sorted(names)):
+        volume = {"name": f"configmap-{index}", "configMap": {"name": name}}
+        yield Mount(volume, f"{CONFIG_MAPS_DIR}/{name}")
