@@ -7,7 +7,7 @@ import numpy as np
 from finetune_api.run_file import RunFile
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.evaluation import EvaluatorResult, Scores
-from finetune_trainer.inputs import Collection, EvaluationData
+from finetune_trainer.inputs import Collection, RetrievalData
 from finetune_trainer.measurement import Measurement, judge_gates, wanted_metrics
 from finetune_trainer.results import Results, Sources, measurement_notes
 from finetune_trainer.training_types import TrainingResult
@@ -49,9 +49,9 @@ def scores(spec: FinetuneSpec, evaluator: str, *, mean: float) -> EvaluatorResul
     return EvaluatorResult(by_dimension, 32, {f"q{n}": (f"d{n}", "d0") for n in range(QUERIES)})
 
 
-def evaluation_data(name: str, *, per_document: int = 1) -> EvaluationData:
+def evaluation_data(name: str, *, per_document: int = 1) -> RetrievalData:
     queries = tuple(f"q{n}" for n in range(QUERIES))
-    return EvaluationData(
+    return RetrievalData(
         name=name,
         queries=Collection(queries, [f"secret text {q}" for q in queries]),
         corpus=Collection(tuple(f"d{n}" for n in range(QUERIES)), ["secret text"] * QUERIES),

@@ -8,7 +8,7 @@ from PIL import Image
 from finetune_api.data import EvalSet
 from finetune_trainer.data import load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.inputs import EvaluationData, TrainingData
+from finetune_trainer.inputs import RetrievalData, TrainingSet
 from finetune_trainer.judged import load_judged
 from finetune_trainer.places import Places
 from tests.trainer.builders import (
@@ -32,15 +32,18 @@ def data(places: Places) -> Path:
     return places.volume("data")
 
 
-def training(places: Places, **train: Any) -> TrainingData:
-    return load_training_data(a_spec(train=train), places)
+def training(places: Places, **train: Any) -> TrainingSet:
+    (one,) = load_training_data(a_spec(train=train), places).sets
+    return one
 
 
-def evaluation(places: Places, rows: list[dict[str, str]], **dev: Any) -> EvaluationData:
+def evaluation(places: Places, rows: list[dict[str, str]], **dev: Any) -> RetrievalData:
     write_jsonl(places.volume("data") / "dev.jsonl", rows)
     columns = {"query": "q", "positive": "p", **dev}
     spec = a_spec(dev={"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns})
-    return load_evaluation_data(spec, places)["dev"]
+    found = load_evaluation_data(spec, places)["dev"]
+    assert isinstance(found, RetrievalData)
+    return found
 
 
 def failure(places: Places, **train: Any) -> InvalidData:
@@ -294,7 +297,7 @@ def judged(
     corpus: list[Any] | None = None,
     qrels: list[Any] | None = None,
     **judgements: Any,
-) -> EvaluationData:
+) -> RetrievalData:
     folder = places.volume("data")
     write_jsonl(folder / "queries.jsonl", queries or [{"id": "q1", "t": "one"}, {"id": "q2", "t": "two"}])
     write_jsonl(folder / "corpus.jsonl", corpus or [{"id": 7, "t": "seven"}, {"id": 8, "t": "eight"}])

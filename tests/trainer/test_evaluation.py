@@ -14,7 +14,7 @@ from demo.tiny_models import WIDTH, build_text_model
 from finetune_api.evaluation import Evaluator, metric_name
 from finetune_trainer.errors import InvalidModel, InvalidSpec
 from finetune_trainer.evaluation import TOP_DOCUMENTS, EvaluatorResult, evaluate
-from finetune_trainer.inputs import Collection, EvaluationData
+from finetune_trainer.inputs import Collection, RetrievalData
 from finetune_trainer.retrieval_metrics import STANDARD_METRICS
 
 EVALUATOR = Evaluator(name="pages", data="test", batch_size=16)
@@ -28,13 +28,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> SentenceTransformer:
 
 
 @pytest.fixture(scope="module")
-def data() -> EvaluationData:
+def data() -> RetrievalData:
     """150 documents of which a third say the same, so that scores tie; 1 to 3 of them answer each query."""
     pages = plan_pages(train=1, test=150).test
     documents = [" ".join(p.lines[: 2 if n % 3 == 0 else 4]) for n, p in enumerate(pages)]
     ids = tuple(f"d{n * 37 % 150}" for n in range(150))
     queries = tuple(f"q{n}" for n in range(60))
-    return EvaluationData(
+    return RetrievalData(
         name="test",
         queries=Collection(ids=queries, inputs=[p.query for p in pages[:60]]),
         corpus=Collection(ids=ids, inputs=documents),
@@ -44,7 +44,7 @@ def data() -> EvaluationData:
     )
 
 
-def measured(model: Any, data: EvaluationData, **changes: Any) -> EvaluatorResult:
+def measured(model: Any, data: RetrievalData, **changes: Any) -> EvaluatorResult:
     arguments: dict[str, Any] = {
         "metrics": STANDARD_METRICS,
         "dimensions": (WIDTH,),
@@ -55,7 +55,7 @@ def measured(model: Any, data: EvaluationData, **changes: Any) -> EvaluatorResul
 
 
 def by_the_library(
-    model: SentenceTransformer, data: EvaluationData, *, truncate_dim: int, similarity: str
+    model: SentenceTransformer, data: RetrievalData, *, truncate_dim: int, similarity: str
 ) -> dict[str, float]:
     model.similarity_fn_name = similarity  # type: ignore[assignment]
     evaluator = InformationRetrievalEvaluator(
@@ -72,7 +72,7 @@ def by_the_library(
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 def test_every_dimension_has_the_values_of_the_librarys_evaluator(
-    model: SentenceTransformer, data: EvaluationData, similarity: str
+    model: SentenceTransformer, data: RetrievalData, similarity: str
 ) -> None:
     ours = measured(model, data, dimensions=(WIDTH, 16, 3), similarity=similarity)
     for dimension in (WIDTH, 16, 3):
@@ -83,7 +83,7 @@ def test_every_dimension_has_the_values_of_the_librarys_evaluator(
 
 
 def test_the_smaller_dimensions_cost_no_encoding(
-    model: SentenceTransformer, data: EvaluationData, monkeypatch: pytest.MonkeyPatch
+    model: SentenceTransformer, data: RetrievalData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[str] = []
 
@@ -100,7 +100,7 @@ def test_the_smaller_dimensions_cost_no_encoding(
     assert len(encoded) == 60 + 150
 
 
-def test_the_best_documents_are_kept_for_examples(model: SentenceTransformer, data: EvaluationData) -> None:
+def test_the_best_documents_are_kept_for_examples(model: SentenceTransformer, data: RetrievalData) -> None:
     result = measured(model, data, metrics=("accuracy@10",))
     assert all(len(found) == TOP_DOCUMENTS for found in result.top_documents.values())
     hits = [bool(data.relevant[q] & set(found)) for q, found in result.top_documents.items()]
@@ -123,8 +123,8 @@ class Fixed:
     encode_document = encode_query
 
 
-def set_of(documents: list[str], relevant: dict[str, frozenset[str]]) -> EvaluationData:
-    return EvaluationData(
+def set_of(documents: list[str], relevant: dict[str, frozenset[str]]) -> RetrievalData:
+    return RetrievalData(
         name="test",
         queries=Collection(ids=tuple(relevant), inputs=list(relevant)),
         corpus=Collection(ids=tuple(documents), inputs=documents),
@@ -164,7 +164,7 @@ def test_more_dimensions_than_the_model_has_are_an_error() -> None:
 
 
 def test_what_the_heartbeat_raises_ends_the_evaluation(
-    model: SentenceTransformer, data: EvaluationData
+    model: SentenceTransformer, data: RetrievalData
 ) -> None:
     def stop(_done: int, _all: int) -> None:
         raise KeyboardInterrupt
@@ -192,7 +192,7 @@ def test_images_are_decoded_no_more_than_a_batch_at_a_time() -> None:
         encode_document = encode_query
 
     documents = tuple(f"d{n}" for n in range(50))
-    data = EvaluationData(
+    data = RetrievalData(
         name="test",
         queries=Collection(ids=("q",), inputs=["q"]),
         corpus=Collection(ids=documents, inputs=Images([image] * 50)),

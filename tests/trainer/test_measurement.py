@@ -26,11 +26,11 @@ def test_the_headline_dimension_comes_first() -> None:
 
 def test_a_gate_on_the_gain_of_a_single_cluster_is_refused_before_training() -> None:
     test = evaluation_data("test", per_document=1000)
-    data = {"dev": evaluation_data("dev"), "test": test}
+    data = {"dev": evaluation_data("dev"), "vdr": test}
     with pytest.raises(InvalidData, match="at least 2 groups"):
         check_gates(a_gated_spec(), data)
     check_gates(a_gated_spec(gates=[{"evaluator": "vdr", "minimum": "0.5"}]), data)
-    check_gates(a_gated_spec(), {**data, "test": evaluation_data("test")})
+    check_gates(a_gated_spec(), {**data, "vdr": evaluation_data("test")})
 
 
 def test_gates_are_judged_at_the_headline_dimension() -> None:

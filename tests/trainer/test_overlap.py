@@ -41,7 +41,7 @@ def test_fail_names_the_count_the_set_and_one_short_example(tmp_path: Path) -> N
         resolve_overlap(training, evaluation, "Fail")
     assert raised.value.reason == "Overlap"
     assert raised.value.message == (
-        "2 of 3 train rows have a query of eval set 'dev', 1 of them with an answer of it too;"
+        "2 of 3 rows of train set 'train' have a query of eval set 'dev', 1 of them with an answer of it too;"
         f" the first is row 0: '{'x' * 40}...'"
     )
 
@@ -49,15 +49,15 @@ def test_fail_names_the_count_the_set_and_one_short_example(tmp_path: Path) -> N
 def test_warn_keeps_the_rows_and_says_so(tmp_path: Path) -> None:
     training, evaluation = loaded(tmp_path, pairs(3), [dict(SHARED)])
     kept, notes = resolve_overlap(training, evaluation, "Warn")
-    assert len(kept.rows) == 3
-    assert "1 of 3 train rows" in notes[0]
+    assert len(kept.sets[0].rows) == 3
+    assert "1 of 3 rows of train set" in notes[0]
 
 
 def test_drop_leaves_the_rows_out_with_their_keys_and_counts_them(tmp_path: Path) -> None:
     training, evaluation = loaded(tmp_path, pairs(3), [dict(SHARED)])
     kept, notes = resolve_overlap(training, evaluation, "Drop")
-    assert kept.rows["query"][:] == ["invoice number 0", "invoice number 2"]
-    assert kept.content_keys.tolist() == training.content_keys[[0, 2]].tolist()
+    assert kept.sets[0].rows["query"][:] == ["invoice number 0", "invoice number 2"]
+    assert kept.sets[0].content_keys.tolist() == training.sets[0].content_keys[[0, 2]].tolist()
     assert (kept.dropped_rows, len(notes)) == (1, 1)
 
 

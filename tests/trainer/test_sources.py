@@ -184,7 +184,7 @@ def test_images_that_a_table_names_come_with_it(places: Places, hub: Hub, tmp_pa
         "train/a.png": page,
     }
     train = {"uri": DATASET, "split": "train", "columns": {"query": "q", "positive": "image"}}
-    assert load_training_data(a_spec(train=train), places).rows[0]["positive"].size == (64, 64)
+    assert load_training_data(a_spec(train=train), places).sets[0].rows[0]["positive"].size == (64, 64)
 
 
 def test_the_token_of_the_secret_opens_a_private_repository(places: Places, hub: Hub) -> None:

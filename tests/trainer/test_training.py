@@ -332,7 +332,7 @@ def test_images_for_a_model_that_reads_text_are_refused(text_model: Path, places
     write_jsonl(data / "train.jsonl", pairs(1))
     texts = load_training_data(spec, places)
     for training, sets, where in (
-        (images, [], "column of role 'positive' in the train set"),
+        (images, [], "column of role 'positive' in train set 'train'"),
         (texts, list(evaluation.values()), "corpus of eval set 'dev'"),
     ):
         with pytest.raises(InvalidData) as raised:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from finetune_api.evaluation import Evaluator
 from finetune_trainer.errors import InvalidModel, InvalidSpec
-from finetune_trainer.inputs import Collection, EvaluationData, Input
+from finetune_trainer.inputs import Collection, EvaluationData, Input, RetrievalData
 from finetune_trainer.retrieval_metrics import Floats, compute_metrics, cut_off
 from finetune_trainer.search import Best, search_chunk
 
@@ -80,6 +80,7 @@ def evaluate(
     dimensions: the headline first. autocast: "bf16" or "None".
     Raises InvalidModel when embeddings are not finite, InvalidSpec for more dimensions than the model has.
     """
+    assert isinstance(data, RetrievalData)  # noqa: S101 - by the evaluator's type
     total = len(data.queries.ids) + len(data.corpus.ids)
     depth = max(TOP_DOCUMENTS, *map(cut_off, metrics))
     best: dict[int, Best] = {}
@@ -164,7 +165,7 @@ def _id_ranks(ids: Sequence[str]) -> Tensor:
 
 
 def _result(
-    data: EvaluationData, evaluator: str, best: dict[int, Best], *, metrics: Sequence[str], headline: int
+    data: RetrievalData, evaluator: str, best: dict[int, Best], *, metrics: Sequence[str], headline: int
 ) -> EvaluatorResult:
     relevant = np.array([len(data.relevant[q]) for q in data.queries.ids])
     found = {n: _documents(data, b) for n, b in best.items()}
@@ -176,13 +177,11 @@ def _result(
     return EvaluatorResult(by_dimension, headline, {q: tuple(d[:TOP_DOCUMENTS]) for q, d in top})
 
 
-def _documents(data: EvaluationData, best: Best) -> list[list[str]]:
+def _documents(data: RetrievalData, best: Best) -> list[list[str]]:
     return [[data.corpus.ids[p] for p in row] for row in best.positions.tolist()]
 
 
-def _hits(
-    data: EvaluationData, documents: list[list[str]]
-) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+def _hits(data: RetrievalData, documents: list[list[str]]) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
     """(queries, ranks): whether the document there is relevant."""
     rows = zip(data.queries.ids, documents, strict=True)
     return np.array([[d in data.relevant[q] for d in found] for q, found in rows], dtype=np.bool_)

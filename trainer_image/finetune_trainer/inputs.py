@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from typing_extensions import override
 
+from finetune_api.training import Loss
+from finetune_trainer.digests import content_digest
+
 if TYPE_CHECKING:
     import datasets
+
+LABEL = "label"
+"""Name of the column of labels in rows to train on."""
 
 Input = str | Image
 """A text or a decoded image."""
@@ -75,13 +81,15 @@ class Collection:
 
 
 @dataclass(frozen=True)
-class EvaluationData:
-    """A set to measure on.
+class RetrievalData:
+    """A set to measure rankings on.
 
     queries: only those with a relevant document in the corpus.
     relevant: query id -> ids of the documents that answer it, all of them in the corpus.
     unjudged_queries: queries left out, because no document is relevant for them.
     digest: of the content, "sha256:...".
+    groups: the group of every query, in the order of the queries; None without groups.
+    candidates: query id -> ids of the documents to rank for it; None: the whole corpus.
     """
 
     name: str
@@ -90,18 +98,71 @@ class EvaluationData:
     relevant: dict[str, frozenset[str]]
     unjudged_queries: int
     digest: str
+    groups: tuple[str, ...] | None = None
+    candidates: dict[str, tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """A set to measure anything but rankings on.
+
+    inputs: one collection for each input column, all of one length and with the same ids, row by row.
+    labels: one for each row, as the table has them; None without a label column. `labels` checks them.
+    groups: the group of every row; None without groups.
+    """
+
+    name: str
+    inputs: tuple[Collection, ...]
+    labels: tuple[Any, ...] | None
+    digest: str
+    groups: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+
+EvaluationData = RetrievalData | LabelledData
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A set to train on.
+
+    rows: columns `query`, `positive`, `negative_0`... or `input_0`, `input_1`..., in that order, then `label`
+    if there is one, and no other: the library feeds columns to the loss by their order.
+    content_keys: (rows, input columns), equal where and only where the content is.
+    loss: of this set; None: the spec's.
+    """
+
+    name: str
+    rows: "datasets.Dataset"
+    label: bool
+    content_keys: NDArray[np.bytes_]
+    digest: str
+    dropped_rows: int = 0
+    loss: Loss | None = None
+
+    @property
+    def input_columns(self) -> list[str]:
+        return [c for c in self.rows.column_names if c != LABEL]
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A set to train on.
+    """All sets to train on, in the order of the spec."""
 
-    rows: columns `query`, `positive` and `negative_0`... in that order, and no other: the library feeds
-    columns to the loss by their order.
-    content_keys: (rows, columns), equal where and only where the content is.
-    """
+    sets: tuple[TrainingSet, ...]
 
-    rows: "datasets.Dataset"
-    content_keys: NDArray[np.bytes_]
-    digest: str
-    dropped_rows: int = 0
+    @property
+    def digest(self) -> str:
+        """That of the only set, or one of all."""
+        digests = [s.digest for s in self.sets]
+        return digests[0] if len(digests) == 1 else content_digest(digests)
+
+    @property
+    def row_count(self) -> int:
+        return sum(len(s.rows) for s in self.sets)
+
+    @property
+    def dropped_rows(self) -> int:
+        return sum(s.dropped_rows for s in self.sets)

@@ -7,20 +7,21 @@ from typing import Any
 from finetune_api.data import EvalSet, Items, Judgements
 from finetune_trainer.digests import content_digest
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.inputs import Cells, Collection, EvaluationData
+from finetune_trainer.inputs import Cells, Collection, RetrievalData
 from finetune_trainer.places import Places
 from finetune_trainer.tables import Table, read_table
 
 
-def load_judged(source: EvalSet, places: Places) -> EvaluationData:
+def load_judged(source: EvalSet, places: Places) -> RetrievalData:
     """The set with its ids as they are. Queries without a relevant document are left out and counted."""
     assert source.queries is not None  # noqa: S101 - the model has seen to it, here and below
     assert source.corpus is not None  # noqa: S101
     assert source.qrels is not None  # noqa: S101
-    queries, _ = _read_items(source.queries, places)
+    queries, table = _read_items(source.queries, places)
     corpus, _ = _read_items(source.corpus, places)
     relevant, judgements = _read_judgements(source.qrels, places, set(queries.ids), set(corpus.ids))
-    judged = [row for row, query in enumerate(queries.ids) if query in relevant]
+    groups = [str(v) for v in table.values(source.group_by)] if source.group_by else None
+    judged = [row for row, query in enumerate(queries.ids) if query in relevant][: source.max_rows]
     if not judged:
         raise InvalidData(
             "EmptyData",
@@ -28,13 +29,14 @@ def load_judged(source: EvalSet, places: Places) -> EvaluationData:
             "lower `minimumGrade`, or correct the judgements",
         )
     parts = [*queries.ids, *queries.keys, "corpus", *corpus.ids, *corpus.keys, "judgements", *judgements]
-    return EvaluationData(
+    return RetrievalData(
         name=source.name,
         queries=_picked(queries, judged),
         corpus=corpus,
-        relevant=relevant,
-        unjudged_queries=len(queries) - len(judged),
+        relevant={queries.ids[r]: relevant[queries.ids[r]] for r in judged},
+        unjudged_queries=len(queries) - len(relevant),
         digest=content_digest(parts),
+        groups=tuple(groups[r] for r in judged) if groups else None,
     )
 
 

@@ -1,6 +1,6 @@
 """Base and tuned model side by side: what is measured of them, and the numbers that follow. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from finetune_api.spec import FinetuneSpec
 from finetune_api.status import GateResult
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.evaluation import EvaluatorResult
-from finetune_trainer.inputs import EvaluationData
+from finetune_trainer.inputs import EvaluationData, RetrievalData
 from finetune_trainer.retrieval_metrics import STANDARD_METRICS
 from finetune_trainer.statistics import Comparison, Interval, Labels, clusters, compare, paired_gain
 
@@ -20,7 +20,7 @@ class Measurement:
     """One evaluator: base (None where it was not measured) and tuned model."""
 
     evaluator: Evaluator
-    data: EvaluationData
+    data: RetrievalData
     base: EvaluatorResult | None
     tuned: EvaluatorResult
 
@@ -54,7 +54,7 @@ class Measurement:
         return compare(self.base.scores.per_query[metric], self.tuned.scores.per_query[metric])
 
 
-def cluster_queries(data: EvaluationData) -> Labels:
+def cluster_queries(data: RetrievalData) -> Labels:
     return clusters([data.relevant[query] for query in data.queries.ids])
 
 
@@ -78,11 +78,13 @@ def wanted_dimensions(spec: FinetuneSpec, full: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys((headline, full, *(spec.loss.matryoshka_dims or ()))))
 
 
-def check_gates(spec: FinetuneSpec, data: dict[str, EvaluationData]) -> None:
+def check_gates(spec: FinetuneSpec, data: Mapping[str, EvaluationData]) -> None:
     """Raises InvalidData, before anything is trained, when a gate asks for an interval that cannot be."""
     for gate in spec.evaluation.gates:
         name = spec.evaluation.evaluator(gate.evaluator).data
-        if gate.minimum_gain is not None and int(cluster_queries(data[name]).max()) == 0:
+        measured = data[gate.evaluator]
+        assert isinstance(measured, RetrievalData)  # noqa: S101 - there are no other evaluators yet
+        if gate.minimum_gain is not None and int(cluster_queries(measured).max()) == 0:
             raise InvalidData(
                 "TooFewClusters",
                 f"`minimumGain` on evaluator {gate.evaluator!r} needs at least 2 groups of queries that share"

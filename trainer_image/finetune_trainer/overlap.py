@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.inputs import EvaluationData, TrainingData
+from finetune_trainer.inputs import EvaluationData, LabelledData, TrainingData, TrainingSet
 
 _LONGEST_EXAMPLE = 40
 """Characters of a query that a message may show: enough to find it, too little to leak the data."""
@@ -14,44 +14,58 @@ _LONGEST_EXAMPLE = 40
 def resolve_overlap(
     training: TrainingData, evaluation: Mapping[str, EvaluationData], policy: Literal["Fail", "Warn", "Drop"]
 ) -> tuple[TrainingData, list[str]]:
-    """The rows to train on, and a note for every eval set that shares queries with them.
+    """The rows to train on, and a note for every train set and eval set that share queries.
 
-    Raises InvalidData under Fail, and under Drop when no row is left.
+    Raises InvalidData under Fail, and under Drop when no row of a train set is left.
     """
-    rows_by_set = {name: _shared_rows(training, data) for name, data in evaluation.items()}
-    notes = [_note(training, evaluation[name], rows) for name, rows in rows_by_set.items() if rows]
-    if not notes:
-        return training, []
-    if policy == "Fail":
+    different = list({id(data): data for data in evaluation.values()}.values())
+    shared = [[(data, _shared_rows(one, data)) for data in different] for one in training.sets]
+    notes = [
+        _note(one, data, rows)
+        for one, found in zip(training.sets, shared, strict=True)
+        for data, rows in found
+        if rows
+    ]
+    if notes and policy == "Fail":
         raise InvalidData(
             "Overlap",
             "; ".join(notes),
             "remove the rows, or set `data.overlap` to Drop (leaves them out) or Warn",
         )
-    if policy == "Drop":
-        return _without(training, {row for rows in rows_by_set.values() for row in rows}), notes
+    if notes and policy == "Drop":
+        sets = [
+            _without(one, {row for _, rows in found for row in rows})
+            for one, found in zip(training.sets, shared, strict=True)
+        ]
+        return TrainingData(tuple(sets)), notes
     return training, notes
 
 
-def _shared_rows(training: TrainingData, data: EvaluationData) -> list[int]:
-    of_set = {key.encode() for key in data.queries.keys}
-    return [row for row, key in enumerate(training.content_keys[:, 0]) if bytes(key) in of_set]
+def _shared_rows(training: TrainingSet, data: EvaluationData) -> list[int]:
+    """Rows whose query, or whose inputs all together, the eval set has."""
+    if isinstance(data, LabelledData):
+        of_set = set(zip(*(items.keys for items in data.inputs), strict=True))
+        rows = [tuple(key.decode() for key in row) for row in training.content_keys.tolist()]
+        return [row for row, keys in enumerate(rows) if keys in of_set]
+    queries = set(data.queries.keys)
+    return [row for row, key in enumerate(training.content_keys[:, 0]) if key.decode() in queries]
 
 
-def _note(training: TrainingData, data: EvaluationData, rows: list[int]) -> str:
-    query = (
-        training.rows[rows[0]]["query"] if training.rows.features["query"].dtype == "string" else "an image"
-    )
-    shown = query if len(query) <= _LONGEST_EXAMPLE else query[:_LONGEST_EXAMPLE] + "..."
+def _note(training: TrainingSet, data: EvaluationData, rows: list[int]) -> str:
+    (column, *_) = training.input_columns
+    found = training.rows[rows[0]][column] if training.rows.features[column].dtype == "string" else "an image"
+    shown = found if len(found) <= _LONGEST_EXAMPLE else found[:_LONGEST_EXAMPLE] + "..."
+    what = "the inputs" if isinstance(data, LabelledData) else "a query"
     return (
-        f"{len(rows)} of {len(training.rows)} train rows have a query of eval set {data.name!r},"
-        f" {_with_answer(training, data, rows)} of them with an answer of it too;"
-        f" the first is row {rows[0]}: {shown!r}"
+        f"{len(rows)} of {len(training.rows)} rows of train set {training.name!r} have {what} of eval set"
+        f" {data.name!r}{_with_answer(training, data, rows)}; the first is row {rows[0]}: {shown!r}"
     )
 
 
-def _with_answer(training: TrainingData, data: EvaluationData, rows: list[int]) -> int:
+def _with_answer(training: TrainingSet, data: EvaluationData, rows: list[int]) -> str:
     """How many of the rows have a positive that is relevant for the same query in the set."""
+    if isinstance(data, LabelledData) or training.content_keys.shape[1] == 1:
+        return ""
     id_of_query = dict(zip(data.queries.keys, data.queries.ids, strict=True))
     key_of_document = dict(zip(data.corpus.ids, data.corpus.keys, strict=True))
     answers = {
@@ -60,14 +74,16 @@ def _with_answer(training: TrainingData, data: EvaluationData, rows: list[int]) 
         for document in data.relevant[query]
     }
     pairs = (tuple(key.decode() for key in training.content_keys[row, :2]) for row in rows)
-    return sum(pair in answers for pair in pairs)
+    return f", {sum(pair in answers for pair in pairs)} of them with an answer of it too"
 
 
-def _without(training: TrainingData, dropped: set[int]) -> TrainingData:
+def _without(training: TrainingSet, dropped: set[int]) -> TrainingSet:
     kept = [row for row in range(len(training.rows)) if row not in dropped]
     if not kept:
         raise InvalidData(
-            "EmptyData", "every train row has a query of an eval set: nothing is left to train on"
+            "EmptyData",
+            f"every row of train set {training.name!r} has a query of an eval set: nothing is left to train"
+            " on",
         )
     return replace(
         training,

@@ -1,81 +1,119 @@
-"""Tables of pairs: rows to train on, and sets to measure on in which equal content is one document.
+"""Tables with columns by role: rows to train on, and sets to measure on.
 
-One id per row would cap a perfect score: with two rows of one page, only one of them can rank first.
+In a set of rankings equal content is one document. One id per row would cap a perfect score: with two rows of
+one page, only one of them can rank first.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from finetune_api.data import Columns, TrainSet
+from finetune_api.data import TrainSet
 from finetune_trainer.digests import content_digest
-from finetune_trainer.inputs import Cells, Collection, EvaluationData, TrainingData
+from finetune_trainer.inputs import LABEL, Cells, Collection, LabelledData, RetrievalData, TrainingSet
 from finetune_trainer.places import Places
-from finetune_trainer.tables import Column, read_table
+from finetune_trainer.tables import Column, Table, read_table
 
 
 @dataclass(frozen=True)
-class Roles:
-    """Columns by role, all of one length."""
+class Rows:
+    """A table by role. inputs: by the name of their role, all of one length; labels: one a row."""
 
-    query: Column
-    positive: Column
-    negatives: tuple[Column, ...]
-
-    @property
-    def all(self) -> tuple[Column, ...]:
-        return (self.query, self.positive, *self.negatives)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return ("query", "positive", *(f"negative_{i}" for i in range(len(self.negatives))))
+    inputs: dict[str, Column]
+    labels: tuple[Any, ...] | None
+    groups: tuple[str, ...] | None
 
     @property
     def digest(self) -> str:
         """Of every cell with its role and row."""
-        return content_digest(
-            part for name, c in zip(self.names, self.all, strict=True) for part in (name, *c.keys)
-        )
+        parts = [part for name, c in self.inputs.items() for part in (name, *c.keys)]
+        labels = [] if self.labels is None else [LABEL, *map(repr, self.labels)]
+        return content_digest([*parts, *labels])
 
 
-def _read_roles(source: TrainSet, places: Places) -> Roles:
-    columns: Columns = source.columns
-    table = read_table(source, places, columns.all)
-    read = {name: table.column(name) for name in dict.fromkeys(columns.all)}
-    return Roles(read[columns.query], read[columns.positive], tuple(read[n] for n in columns.negatives))
+def _read_rows(source: TrainSet, places: Places, group_by: str | None = None) -> Rows:
+    columns = source.columns
+    grouped = [group_by] if group_by else []
+    table = read_table(source, places, [*columns.all, *grouped], max_rows=source.max_rows)
+    read = {name: table.column(name) for name in dict.fromkeys(columns.inputs_by_name.values())}
+    return Rows(
+        inputs={role: read[name] for role, name in columns.inputs_by_name.items()},
+        labels=tuple(table.values(columns.label)) if columns.label else None,
+        groups=_groups(table, group_by),
+    )
 
 
-def load_training_pairs(source: TrainSet, places: Places) -> TrainingData:
-    """Rows of exactly query, positive, negative_0...; images are decoded when they are looked at."""
+def _groups(table: Table, column: str | None) -> tuple[str, ...] | None:
+    return tuple(str(v) for v in table.values(column)) if column else None
+
+
+def load_training_set(source: TrainSet, places: Places) -> TrainingSet:
+    """The rows of a train set; media are decoded when they are looked at."""
     import datasets
 
-    roles = _read_roles(source, places)
+    rows = _read_rows(source, places)
     columns = [
-        c.cells.rename_column(c.name, name) if c.name != name else c.cells
-        for name, c in zip(roles.names, roles.all, strict=True)
+        c.cells.rename_column(c.name, role) if c.name != role else c.cells for role, c in rows.inputs.items()
     ]
-    keys = np.array([c.keys for c in roles.all], dtype="S32").T
-    return TrainingData(datasets.concatenate_datasets(columns, axis=1), keys, roles.digest)
+    if rows.labels is not None:
+        columns.append(datasets.Dataset.from_dict({LABEL: list(rows.labels)}))
+    return TrainingSet(
+        name=source.name,
+        rows=datasets.concatenate_datasets(columns, axis=1),
+        label=rows.labels is not None,
+        content_keys=np.array([c.keys for c in rows.inputs.values()], dtype="S32").T,
+        digest=rows.digest,
+        loss=source.loss,
+    )
 
 
-def load_evaluation_pairs(source: TrainSet, places: Places) -> EvaluationData:
+def load_labelled(source: TrainSet, places: Places, group_by: str | None) -> LabelledData:
+    """The set row by row, its ids the numbers of the rows."""
+    rows = _read_rows(source, places, group_by)
+    length = len(next(iter(rows.inputs.values())).keys)
+    ids = tuple(f"r{n:0{len(str(length))}}" for n in range(length))
+    return LabelledData(
+        name=source.name,
+        inputs=tuple(_collection(c, ids) for c in rows.inputs.values()),
+        labels=rows.labels,
+        digest=rows.digest,
+        groups=rows.groups,
+    )
+
+
+def _collection(column: Column, ids: tuple[str, ...]) -> Collection:
+    return Collection(ids, Cells([column.cells], [(0, row) for row in range(len(ids))]), column.keys)
+
+
+def load_rankings(source: TrainSet, places: Places, group_by: str | None) -> RetrievalData:
     """Every different query with all its positives; every different positive and negative is the corpus."""
-    roles = _read_roles(source, places)
-    documents = (roles.positive, *roles.negatives)
-    query_ids, queries = _number("q", [roles.query])
+    rows = _read_rows(source, places, group_by)
+    query, positive = rows.inputs["query"], rows.inputs["positive"]
+    documents = [c for role, c in rows.inputs.items() if role != "query"]
+    query_ids, queries = _number("q", [query])
     document_ids, corpus = _number("d", documents)
     relevant: dict[str, set[str]] = {}
-    for query, positive in zip(roles.query.keys, roles.positive.keys, strict=True):
-        relevant.setdefault(query_ids[query], set()).add(document_ids[positive])
-    return EvaluationData(
+    for one, answer in zip(query.keys, positive.keys, strict=True):
+        relevant.setdefault(query_ids[one], set()).add(document_ids[answer])
+    return RetrievalData(
         name=source.name,
         queries=queries,
         corpus=corpus,
         relevant={q: frozenset(d) for q, d in relevant.items()},
         unjudged_queries=0,
-        digest=roles.digest,
+        digest=rows.digest,
+        groups=None if rows.groups is None else _first_of_each(query.keys, rows.groups),
     )
+
+
+def _first_of_each(keys: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
+    """The group of every different query: that of its first row."""
+    first: dict[str, str] = {}
+    for key, group in zip(keys, groups, strict=True):
+        first.setdefault(key, group)
+    return tuple(first.values())
 
 
 def _number(letter: str, columns: Sequence[Column]) -> tuple[dict[str, str], Collection]:

@@ -16,7 +16,7 @@ from finetune_trainer.data import (
     resolve_overlap,
 )
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
-from finetune_trainer.inputs import EvaluationData, TrainingData
+from finetune_trainer.inputs import EvaluationData, RetrievalData, TrainingData
 from finetune_trainer.measurement import (
     Measurement,
     check_gates,
@@ -38,13 +38,14 @@ if TYPE_CHECKING:
 class Material:
     """What the sources gave.
 
-    revision: of the base model; model: as loaded, training changes it in place; dimensions: headline first.
+    revision: of the base model; model: as loaded, training changes it in place; evaluation: by evaluator;
+    dimensions: headline first.
     """
 
     revision: str
     model: "SentenceTransformer"
     training: TrainingData
-    evaluation: Mapping[str, EvaluationData]
+    evaluation: dict[str, EvaluationData]
     dimensions: tuple[int, ...]
 
 
@@ -78,7 +79,7 @@ def measure_as_saved(
     for evaluator in spec.evaluation.evaluators:
         results[evaluator.name] = evaluate(
             saved,
-            material.evaluation[evaluator.data],
+            material.evaluation[evaluator.name],
             evaluator,
             metrics=wanted_metrics(spec, evaluator.name),
             dimensions=material.dimensions,
@@ -117,7 +118,7 @@ def _selection(run: Run, material: Material) -> "Callable[[SentenceTransformer],
     def value(model: "SentenceTransformer") -> float:
         result = evaluate(
             model,
-            material.evaluation[evaluator.data],
+            material.evaluation[evaluator.name],
             evaluator,
             metrics=(selection.metric,),
             dimensions=material.dimensions[:1],
@@ -140,7 +141,7 @@ def judge(
     """Both models side by side, and what the gates say."""
     spec, data = run.file.spec, material.training
     measured = [
-        Measurement(e, material.evaluation[e.data], base[e.name] if base else None, tuned[e.name])
+        Measurement(e, _rankings(material, e.name), base[e.name] if base else None, tuned[e.name])
         for e in spec.evaluation.evaluators
     ]
     for note in measurement_notes(measured):
@@ -149,7 +150,7 @@ def judge(
         run.note(f"{data.dropped_rows} train rows were left out, since an eval set has their query")
     return Results(
         run=run.file,
-        sources=Sources(material.revision, data.digest, len(data.rows), data.dropped_rows, run.image),
+        sources=Sources(material.revision, data.digest, data.row_count, data.dropped_rows, run.image),
         training=training,
         measured=measured,
         gates=judge_gates(spec, measured),
@@ -158,6 +159,12 @@ def judge(
         device=_device_name(material.model.device),
         finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
+
+
+def _rankings(material: Material, evaluator: str) -> RetrievalData:
+    data = material.evaluation[evaluator]
+    assert isinstance(data, RetrievalData)  # noqa: S101 - there are no other evaluators yet
+    return data
 
 
 def _device_name(device: torch.device) -> str:

@@ -8,7 +8,7 @@ import csv
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -122,8 +122,13 @@ class Table:
         return [key for key, _ in found]
 
 
-def read_table(source: TableSource, places: Places, columns: Sequence[str]) -> Table:
-    """The table that a source names, with these columns. Raises InvalidData when it has no rows."""
+def read_table(
+    source: TableSource, places: Places, columns: Sequence[str], *, max_rows: int | None = None
+) -> Table:
+    """The table that a source names, with these columns, or the first rows of it.
+
+    Raises InvalidData when it has no rows.
+    """
     fetched = fetch_table(source, places)
     where = source.uri + (f" (split {source.split})" if source.split else "")
     rows = _read(fetched, where, places.work / "tables")
@@ -133,6 +138,8 @@ def read_table(source: TableSource, places: Places, columns: Sequence[str]) -> T
     table.require(columns)
     if len(rows) == 0:
         raise _no_rows(where)
+    if max_rows is not None and max_rows < len(rows):
+        return replace(table, rows=rows.select(range(max_rows)))
     return table
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.checks import checked_training_arguments
 from finetune_trainer.errors import InvalidData, InvalidSpec, OutOfMemory
-from finetune_trainer.inputs import TrainingData
+from finetune_trainer.inputs import TrainingData, TrainingSet
 from finetune_trainer.losses import build_loss, choose_mini_batch_size
 from finetune_trainer.selection import BestWeights
 from finetune_trainer.storage import storage_errors
@@ -50,14 +50,15 @@ def train(
     from finetune_trainer.loop import Loop, QuietTrainer
 
     mini_batch_size = choose_mini_batch_size(model, spec)
-    sampler, total_steps = _plan_batches(data, spec)
+    (one,) = data.sets
+    sampler, total_steps = _plan_batches(one, spec)
     folder = work / "training"
     with storage_errors("training"), _memory_errors(mini_batch_size):
         arguments = _build_arguments(
             spec,
             sampler,
             total_steps,
-            prompts=_prompts_by_column(model, data.rows.column_names),
+            prompts=_prompts_by_column(model, one.input_columns),
             folder=folder,
         )
         selection = spec.training.selection
@@ -74,7 +75,7 @@ def train(
         trainer = QuietTrainer(
             model=model,
             args=arguments,
-            train_dataset=data.rows,
+            train_dataset=one.rows,
             loss=build_loss(model, spec, mini_batch_size),
             callbacks=[loop],
         )
@@ -94,7 +95,7 @@ def train(
     )
 
 
-def _plan_batches(data: TrainingData, spec: FinetuneSpec) -> tuple[Sampler, int]:
+def _plan_batches(data: TrainingSet, spec: FinetuneSpec) -> tuple[Sampler, int]:
     """How batches are drawn, and how many steps that makes."""
     from finetune_trainer.samplers import ContentBatchSampler
 
