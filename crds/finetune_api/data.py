@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from finetune_api.fields import ApiModel, ColumnName, Name, Rule, SecretRef
-from finetune_api.training import Loss
+from finetune_api.loss import Loss
 from finetune_api.uris import DataUri
 
 

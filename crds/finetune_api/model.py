@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from finetune_api.fields import ApiModel, Args, SecretRef
+from finetune_api.loss_table import ModelType
 from finetune_api.uris import ModelUri
 
 Prompt = Annotated[str, StringConstraints(max_length=2048)]
@@ -23,8 +24,9 @@ class Prompts(ApiModel):
 class Model(ApiModel):
     """The model to tune."""
 
-    type: Literal["Embedding"] = "Embedding"
-    """Kind of model: Embedding gives one dense vector for an input."""
+    type: ModelType = "Embedding"
+    """Kind of model: Embedding gives one dense vector for an input, Sparse one sparse vector, MultiVector a
+    vector for each token, Reranker a score for a pair of inputs."""
     uri: ModelUri
     """Folder of the base model: hf://owner/name@<commit>, pvc://claim/path, s3://bucket/key,
     gs://bucket/key or oci://registry/repository@<digest>."""

@@ -3,10 +3,11 @@
 from finetune_api.data import Data
 from finetune_api.evaluation import EvaluationSpec
 from finetune_api.fields import ApiModel, Rule
+from finetune_api.loss import SPEC_RULES, Loss
 from finetune_api.model import Model
 from finetune_api.references import Reference, references
 from finetune_api.runtime import Limits, Output, Runtime
-from finetune_api.training import Loss, Training
+from finetune_api.training import Training
 
 
 class FinetuneSpec(ApiModel):
@@ -58,6 +59,7 @@ class FinetuneSpec(ApiModel):
                 or s.model.truncate_dim in s.loss.matryoshka_dims
             ),
         ),
+        *SPEC_RULES,
     )
 
     def references(self) -> tuple[Reference, ...]:

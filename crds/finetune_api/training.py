@@ -1,34 +1,11 @@
-"""`spec.loss` and `spec.training`."""
+"""`spec.training`: how to train."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from finetune_api.evaluation import MetricName
-from finetune_api.fields import ApiModel, Args, Name, PositiveDecimal, PositiveUnitDecimal, Rule, UnitDecimal
-
-Dimension = Annotated[int, Field(ge=1, le=65_536)]
-
-
-class Loss(ApiModel):
-    """The loss, by the library's class name."""
-
-    name: Literal["CachedMultipleNegativesRankingLoss"] = "CachedMultipleNegativesRankingLoss"
-    """Class name in Sentence Transformers."""
-    matryoshka_dims: Annotated[list[Dimension], Field(min_length=1, max_length=16)] | None = None
-    """Dimensions that must each work alone, largest first. Absent: only the full one."""
-    args: Args = {}
-    """Further arguments of the class, such as scale."""
-    rules = (
-        Rule(
-            "!has(self.matryoshkaDims) || (self.matryoshkaDims.map(d, -d).isSorted()"
-            " && self.matryoshkaDims.all(d, self.matryoshkaDims.exists_one(e, e == d)))",
-            "`matryoshkaDims` must go from the largest to the smallest, each once",
-            lambda s: (
-                not s.matryoshka_dims or s.matryoshka_dims == sorted(set(s.matryoshka_dims), reverse=True)
-            ),
-        ),
-    )
+from finetune_api.fields import ApiModel, Args, Name, PositiveDecimal, PositiveUnitDecimal, UnitDecimal
 
 
 class Selection(ApiModel):

@@ -5,6 +5,7 @@ Models and API server are held against the same tables.
 
 from typing import Any
 
+from finetune_api.loss import WHOLE, WRAPPERS
 from tests.api.specs import ABSENT, COMMIT, DIGEST, JUDGED, PAIRS
 
 Changes = dict[str, Any]
@@ -82,6 +83,34 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
         {"loss": {"matryoshkaDims": [64, 128]}},
         "`matryoshkaDims` must go from the largest to the smallest, each once",
     ),
+    "a Matryoshka loss without dimensions": (
+        {"loss": {"name": "MatryoshkaLoss"}},
+        "`matryoshkaDims` must be given for MatryoshkaLoss and Matryoshka2dLoss",
+    ),
+    "dimensions for a loss that needs them all": (
+        {"loss": {"name": "SoftmaxLoss", "matryoshkaDims": [64]}},
+        "`matryoshkaDims` must be left out for losses that need the whole vector: " + ", ".join(WHOLE),
+    ),
+    "a loss inside one that is no wrapper": (
+        {"loss": {"name": "CoSENTLoss", "inner": {"name": "TripletLoss"}}},
+        "`inner` must be left out unless `name` is a wrapper: " + ", ".join(WRAPPERS),
+    ),
+    "a cached loss over layers": (
+        {"loss": {"name": "AdaptiveLayerLoss", "inner": {"name": "CachedMultipleNegativesRankingLoss"}}},
+        "`inner` must not be a cached loss in AdaptiveLayerLoss and Matryoshka2dLoss: they need its layers",
+    ),
+    "a guided loss without a guide": (
+        {"loss": {"name": "GISTEmbedLoss"}},
+        "`guide` must be given for GISTEmbedLoss and CachedGISTEmbedLoss, and left out for other losses",
+    ),
+    "a loss of another type of model": (
+        {"loss": {"name": "BinaryCrossEntropyLoss"}},
+        "`loss.name` and `loss.inner.name` must be losses for `model.type`, as the reference lists them",
+    ),
+    "dimensions for a reranker": (
+        {"model.type": "Reranker", "loss": {"matryoshkaDims": [64]}},
+        "`loss.matryoshkaDims` must be left out unless `model.type` is Embedding",
+    ),
     "no epoch at all": ({"training": {"epochs": "0"}}, "must be greater than 0"),
     "more epochs than anybody waits for": ({"training": {"epochs": "10001"}}, "must be at most 10000"),
     "a negative warm-up": ({"training": {"warmupRatio": "-0.1"}}, "must not be negative"),
@@ -146,8 +175,15 @@ OUT_OF_BOUNDS: dict[str, Changes] = {
     "two mixes of one name": {"data.train.0.combine": [{"name": "m", "text": "a", "image": "b"}] * 2},
     "a mix beside judgements": {"data.eval.1.combine": [{"name": "m", "text": "a", "image": "b"}]},
     "a column without a name": {"data.train.0.columns.query": ""},
-    "a type of model that is not there": {"model.type": "Reranker"},
-    "a loss that is not there": {"loss": {"name": "TripletLoss"}},
+    "a type of model that is not there": {"model.type": "Generator"},
+    "a loss that is not there": {"loss": {"name": "FlopsLoss"}},
+    "a loss that needs a wrapper": {"model.type": "Sparse", "loss": {"name": "SparseCoSENTLoss"}},
+    "a wrapper in a wrapper": {"loss": {"name": "AdaptiveLayerLoss", "inner": {"name": "MatryoshkaLoss"}}},
+    "an inner loss of another type of model": {
+        "loss": {"name": "AdaptiveLayerLoss", "inner": {"name": "SparseCoSENTLoss"}}
+    },
+    "a train set's loss of another type of model": {"data.train.0.loss": {"name": "LambdaLoss"}},
+    "a guide for a loss that takes none": {"loss": {"guide": {"uri": "pvc://models/guide"}}},
     "a metric that is not there": {"evaluation.primary.metric": "f1@10"},
     "a metric at zero": {"evaluation.primary.metric": "ndcg@0"},
     "a metric at a thousand": {"evaluation.primary.metric": "ndcg@1000"},
@@ -235,6 +271,22 @@ ACCEPTED: dict[str, Changes] = {
         "model.prompts": {"query": "'\"`$(x); \\x3b\n\u202e\u0645\u0631 \u68c0\u7d22: ", "document": ""},
     },
     "a column named as nobody should": {"data.train.0.columns.query": "$(rm -rf /)"},
+    "a loss of a train set": {"data.train.0.loss": {"name": "CoSENTLoss", "args": {"scale": 10}}},
+    "dimensions around the loss that suits the data": {
+        "loss": {"name": "MatryoshkaLoss", "matryoshkaDims": [64], "args": {"n_dims_per_step": 1}}
+    },
+    "a guided loss inside a wrapper": {
+        "loss": {
+            "name": "MatryoshkaLoss",
+            "matryoshkaDims": [64],
+            "inner": {"name": "CachedGISTEmbedLoss"},
+            "guide": {"uri": "pvc://models/guide"},
+        }
+    },
+    "a sparse model": {
+        "model.type": "Sparse",
+        "loss": {"name": "SpladeLoss", "inner": {"name": "SparseCoSENTLoss"}},
+    },
     "a CPU alone": {"runtime": {"gpusPerNode": 0}},
     "a cache": {"runtime": {"cache": {"claim": "hub.cache"}}},
     "a bucket to publish to": {"output.uri": "s3://models/vdr/"},

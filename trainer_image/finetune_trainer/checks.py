@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
+from finetune_api.loss import Loss
 from finetune_api.spec import FinetuneSpec
-from finetune_api.training import Loss
 from finetune_trainer.errors import InvalidSpec
 
 TRAINING_ARGUMENTS = frozenset({
@@ -147,7 +147,8 @@ def checked_loss_arguments(loss: Loss) -> dict[str, Any]:
     """`loss.args`, each of its key's type. Imports the library."""
     from sentence_transformers.sentence_transformer import losses
 
-    function = getattr(losses, loss.name).__init__
+    name_of_loss = loss.name or "CachedMultipleNegativesRankingLoss"
+    function = getattr(losses, name_of_loss).__init__
     known = set(inspect.signature(function).parameters) - {"self"}
     for name in loss.args:
         if name in _LOSS_REASONS:
@@ -155,7 +156,7 @@ def checked_loss_arguments(loss: Loss) -> dict[str, Any]:
         if name == "matryoshka_dims":
             raise _typed_field(f"loss.args.{name}", "loss.matryoshkaDims")
         if name not in known:
-            raise _unknown(f"loss.args.{name}", name, known - set(_LOSS_REASONS), loss.name)
+            raise _unknown(f"loss.args.{name}", name, known - set(_LOSS_REASONS), name_of_loss)
     checked = _checked_types("loss.args", loss.args, function)
     for name in ("mini_batch_size", "mini_batch_num_tokens"):
         if checked.get(name) is not None and checked[name] < 1:
