@@ -23,6 +23,10 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
         {"output.uri": "https://host/models"},
         "`uri` must begin with pvc:// or s3:// or gs:// or hf:// or oci://",
     ),
+    "a secret for a volume": (
+        {"output": {"uri": "pvc://models/one", "secretRef": {"name": "s3"}}},
+        "`output.secretRef` must be left out for a pvc:// `output.uri`",
+    ),
     "a repository without a commit": (
         {"model.uri": "hf://owner/model"},
         "an hf:// `uri` must pin a commit: hf://owner/name@<40 hexadecimal digits>",

@@ -14,9 +14,18 @@ from finetune_api.run_file import RunFile
 from finetune_api.status import Artifact
 from finetune_trainer import durable
 from finetune_trainer.digests import model_digest
-from finetune_trainer.errors import InvalidSpec, StorageFailed, TargetInUse
+from finetune_trainer.errors import InvalidModel, InvalidSpec, StorageFailed, TargetInUse
 from finetune_trainer.places import Places
-from finetune_trainer.publishing import LATEST, Target, find_published, open_target, publish, versions
+from finetune_trainer.publishing import (
+    LATEST,
+    Target,
+    find_published,
+    local_report,
+    open_target,
+    publish,
+    published_model,
+    versions,
+)
 
 SPEC: dict[str, Any] = {
     "model": {"uri": "pvc://data/model"},
@@ -220,6 +229,31 @@ def test_a_finetune_made_again_does_not_touch_the_version_of_its_forerunner(
     assert new.uri == f"{old.uri}-u2"
     assert latest(folder)["uid"] == "u-2"
     assert {v.uid for v in versions(opened(places))} == {"u-1", "u-2"}
+
+
+def test_the_published_model_is_the_one_that_latest_names(places: Places, tmp_path: Path) -> None:
+    assert published_model(opened(places)) is None
+    published(places, tmp_path, "one", run=1)
+    published(places, tmp_path, "two", run=2)
+    folder = published_model(opened(places, run=3))
+    assert folder is not None
+    assert (folder / "model.safetensors").read_text() == "two"
+
+
+def test_a_published_model_that_was_changed_is_not_used(places: Places, tmp_path: Path, folder: Path) -> None:
+    artifact = published(places, tmp_path)
+    (folder / artifact.uri.rpartition("/")[2] / "model.safetensors").write_text("other")
+    with pytest.raises(InvalidModel, match=f"must have digest {artifact.digest}"):
+        published_model(opened(places, run=2))
+
+
+def test_the_full_report_is_found_on_this_machine(places: Places, tmp_path: Path) -> None:
+    target = opened(places)
+    artifact = published(places, tmp_path)
+    report = local_report(target, artifact)
+    assert report is not None
+    assert json.loads(report.read_text())["report"]["artifact"] == artifact.to_dict()
+    assert local_report(target, artifact.model_copy(update={"uri": "pvc://models/search/9"})) is None
 
 
 def test_a_full_disk_is_told_and_leaves_the_published_version_alone(

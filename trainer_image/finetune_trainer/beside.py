@@ -5,7 +5,7 @@ from finetune_api.status import Artifact
 from finetune_trainer.full_report import build_full_report, to_bytes
 from finetune_trainer.model_card import PICTURE, write_card
 from finetune_trainer.pictures import draw_results
-from finetune_trainer.publishing import REPORT
+from finetune_trainer.publishing.store import REPORT
 from finetune_trainer.results import Results
 
 

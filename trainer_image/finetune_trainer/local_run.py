@@ -50,7 +50,7 @@ def plan_run(file: SpecFile, path: Path, places: Places, *, again: bool = False)
         spec=file.spec,
     )
     target = target_of(run, places)
-    if target is None or not target.folder.is_dir():
+    if target is None:
         return run
     published = versions(target)
     mine = [v.run for v in published if v.uid == run.uid]

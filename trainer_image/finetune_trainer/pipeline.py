@@ -47,12 +47,13 @@ def run_finetune(run: Run) -> Ending:
 
 
 def _run_stages(run: Run) -> Ending:
-    from finetune_trainer.publishing import find_published, open_target
+    from finetune_trainer.publishing import find_published, local_report, open_target
 
     with run.stage("Preparing"):
         target = open_target(run.file, run.places)
         if target is not None and (earlier := find_published(target)) is not None:
-            return Ending(earlier, ExitCode.DONE, _published_report(target, earlier), repeated=True)
+            full = local_report(target, earlier.artifact) if earlier.artifact else None
+            return Ending(earlier, ExitCode.DONE, full, repeated=True)
         from finetune_trainer.checks import check_spec
 
         check_spec(run.file.spec)
@@ -86,7 +87,7 @@ def _measure_and_publish(run: Run, target: "Target | None", scratch: Path) -> En
 def _conclude(run: Run, target: "Target | None", results: "Results", model: Path) -> Ending:
     from finetune_trainer.beside import files_beside
     from finetune_trainer.full_report import build_full_report, to_bytes
-    from finetune_trainer.publishing import REPORT, publish
+    from finetune_trainer.publishing import REPORT, local_report, publish
     from finetune_trainer.summary import build_report
 
     report = build_report(results)
@@ -95,16 +96,8 @@ def _conclude(run: Run, target: "Target | None", results: "Results", model: Path
         with run.stage("Publishing"):
             artifact = publish(target, model, lambda where: files_beside(results, report, where))
         report = report.model_copy(update={"artifact": artifact})
-        return Ending(report, ExitCode.DONE, _published_report(target, report))
+        return Ending(report, ExitCode.DONE, local_report(target, artifact))
     full = run.places.work / REPORT
     with storage_errors("writing the full report"):
         full.write_bytes(to_bytes(build_full_report(results, report)))
     return Ending(report, ExitCode.DONE if passed else ExitCode.GATE_NOT_PASSED, full)
-
-
-def _published_report(target: "Target", report: Report) -> Path | None:
-    from finetune_trainer.publishing import REPORT
-
-    if report.artifact is None:
-        return None
-    return target.version(report.artifact) / REPORT

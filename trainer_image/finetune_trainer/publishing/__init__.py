@@ -1,0 +1,37 @@
+"""Last stage: a model that passed becomes an immutable version below `output.uri`; `latest.json` names it.
+
+    <output.uri>/<run>-<digest12>/    model, README.md, report.json, training.png; whole, or not a version
+    <output.uri>/latest.json          {uri, digest, namespace, name, uid, run}; always of a whole version
+
+`target` has what must hold wherever models go; `store` says in what places differ, and every kind of place
+has a file: `folders` (pvc://).
+"""
+
+from finetune_trainer.publishing.store import LATEST, REPORT
+from finetune_trainer.publishing.target import (
+    Extras,
+    Target,
+    Version,
+    find_published,
+    local_report,
+    open_target,
+    publish,
+    published_model,
+    target_of,
+    versions,
+)
+
+__all__ = [
+    "LATEST",
+    "REPORT",
+    "Extras",
+    "Target",
+    "Version",
+    "find_published",
+    "local_report",
+    "open_target",
+    "publish",
+    "published_model",
+    "target_of",
+    "versions",
+]
