@@ -2,27 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from finetune_api.fields import ApiModel, ColumnName, Name, Rule, SecretRef
 from finetune_api.loss import Loss
+from finetune_api.tables import SUBSET, Combine, MaxRows, SplitName, TableSource, require_unique
 from finetune_api.uris import DataUri
-
-
-def _unique(names: list[str], what: str) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{what} {name!r} must appear once, found {names.count(name)} times")
-
-
-SplitName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", max_length=64)]
-
-_SUBSET = Rule(
-    "!has(self.subset) || !has(self.uri) || self.uri.startsWith('hf://')",
-    "`subset` must be left out unless `uri` is an hf:// dataset",
-    lambda s: s.subset is None or s.uri is None or s.uri.startswith("hf://"),
-)
-
 
 _ROLES = Rule(
     "has(self.query) == has(self.positive) && has(self.query) != (has(self.inputs) && self.inputs.size() > 0)"
@@ -65,64 +50,6 @@ class Columns(ApiModel):
     @property
     def all(self) -> list[str]:
         return [*self.inputs_by_name.values(), *([self.label] if self.label else [])]
-
-
-class Combined(ApiModel):
-    """One column of mixed inputs, made of several columns. A model reads the parts in the order below."""
-
-    name: ColumnName
-    """Name of the new column; `columns` refers to it."""
-    text: ColumnName | None = None
-    """Column of texts."""
-    image: ColumnName | None = None
-    """Column of images."""
-    audio: ColumnName | None = None
-    """Column of audio."""
-    video: ColumnName | None = None
-    """Column of videos."""
-    rules = (
-        Rule(
-            "[has(self.text), has(self.image), has(self.audio), has(self.video)].filter(p, p).size() > 1",
-            "a column of `combine` must have at least two of `text`, `image`, `audio` and `video`",
-            lambda c: len(c.parts) > 1,
-        ),
-    )
-
-    @property
-    def parts(self) -> dict[str, str]:
-        """Modality -> column, of those there are."""
-        found = {"text": self.text, "image": self.image, "audio": self.audio, "video": self.video}
-        return {kind: column for kind, column in found.items() if column is not None}
-
-
-Combine = Annotated[list[Combined], Field(max_length=8, json_schema_extra={"x-list-map-key": "name"})]
-MaxRows = Annotated[int, Field(ge=1, le=1_000_000_000)]
-
-
-class TableSource(ApiModel):
-    """A table: parquet, Arrow, JSON lines, CSV, a folder of media with metadata, or a dataset of a hub."""
-
-    uri: DataUri
-    """A file or a folder: hf://owner/name@<commit>, pvc://claim/path, s3://bucket/key, gs://bucket/key,
-    oci://registry/repository@<digest>; or one file: https://host/file, configmap://name/key."""
-    subset: SplitName | None = None
-    """Configuration of an hf:// dataset that has several."""
-    split: SplitName | None = None
-    """Split of an hf:// dataset, or in a folder the files `<split>.*`, `<split>-*` or the folder `<split>`.
-    Absent: a folder's only table."""
-    secret_ref: SecretRef | None = None
-    """Secret that opens `uri`. Its keys: for hf:// and https:// `token`; for s3:// `AWS_ACCESS_KEY_ID` and
-    `AWS_SECRET_ACCESS_KEY`, perhaps `AWS_SESSION_TOKEN`, `AWS_REGION` and `AWS_ENDPOINT_URL`; for gs://
-    `credentials.json`; for oci:// `.dockerconfigjson`. Absent: what the cluster gives the pod."""
-    combine: Combine = []
-    """Columns of mixed inputs (a text with its image, say) to make of several columns. A struct column whose
-    fields are called `text`, `image`, `audio` or `video` is one already."""
-    rules = (_SUBSET,)
-
-    @model_validator(mode="after")
-    def _mixes_are_unique(self) -> "TableSource":
-        _unique([c.name for c in self.combine], "column of `combine`")
-        return self
 
 
 class TrainSet(TableSource):
@@ -205,11 +132,11 @@ class EvalSet(ApiModel):
     """Column of the table, or of `queries`, by whose values results are also shown apart."""
     max_rows: MaxRows | None = None
     """Take only so many rows from the start of the table, or so many queries of `queries`."""
-    rules = (_EVAL_FORM, _EVAL_COLUMNS, _SUBSET)
+    rules = (_EVAL_FORM, _EVAL_COLUMNS, SUBSET)
 
     @model_validator(mode="after")
     def _mixes_are_unique(self) -> "EvalSet":
-        _unique([c.name for c in self.combine], "column of `combine`")
+        require_unique([c.name for c in self.combine], "column of `combine`")
         return self
 
     def has_one_form(self) -> bool:
@@ -250,8 +177,8 @@ class Data(ApiModel):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Data":
-        _unique([s.name for s in self.train], "train set")
-        _unique([s.name for s in self.eval], "eval set")
+        require_unique([s.name for s in self.train], "train set")
+        require_unique([s.name for s in self.eval], "eval set")
         return self
 
     def eval_set(self, name: str) -> EvalSet:

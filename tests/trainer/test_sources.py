@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub.utils import _http as hub_http
 
-from finetune_api.data import TableSource
 from finetune_api.fields import SecretRef
 from finetune_api.model import Model
+from finetune_api.tables import TableSource
 from finetune_trainer.data import load_training_data
 from finetune_trainer.digests import model_digest
 from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUnavailable, StorageFailed

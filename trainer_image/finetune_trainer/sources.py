@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune_api.data import TableSource
 from finetune_api.model import Model
+from finetune_api.tables import TableSource
 from finetune_api.uris import HfUri, HttpsUri, PvcUri, parse_uri
 from finetune_trainer import downloads
 from finetune_trainer.digests import file_digest, model_digest

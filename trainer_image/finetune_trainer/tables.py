@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetune_api.data import TableSource
+from finetune_api.tables import TableSource
 from finetune_trainer.digests import text_key
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.images import image_problem, paths_as_images
