@@ -123,7 +123,12 @@ def _known(finetune: dict[str, Any]) -> Known:
     return Known(
         key=key_of(finetune),
         uid=finetune["metadata"]["uid"],
-        base_model=str((spec.get("model") or {}).get("uri", "")),
+        base_model=_base_model(spec.get("model") or {}),
         loss=str((spec.get("loss") or {}).get("name", "")),
         status=finetune.get("status") or {},
     )
+
+
+def _base_model(model: dict[str, Any]) -> str:
+    """Its URI, or those of its encoders."""
+    return ", ".join(str(part.get("uri", "")) for part in model.get("encoders") or [model])

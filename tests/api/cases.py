@@ -10,6 +10,12 @@ from tests.api.specs import ABSENT, COMMIT, DIGEST, JUDGED, PAIRS
 
 Changes = dict[str, Any]
 
+ENCODERS = [
+    {"route": "query", "task": "query", "uri": "pvc://models/query"},
+    {"route": "document", "task": "document", "uri": "pvc://models/document"},
+]
+ROUTED: Changes = {"model": {"encoders": ENCODERS}}
+
 BROKEN_RULES: dict[str, tuple[Changes, str]] = {
     "a model from a web server": (
         {"model.uri": "https://host/model"},
@@ -151,6 +157,101 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
         {"training": {"selection": {"evaluator": "test"}}},
         "`training.selection` must judge on data that no gate reads",
     ),
+    "a model from two places": (
+        {"model.encoders": ENCODERS},
+        "`model` must have either `uri` or `encoders`",
+    ),
+    "a model from nowhere": ({"model.uri": ABSENT}, "`model` must have either `uri` or `encoders`"),
+    "one pooling for several encoders": (
+        {**ROUTED, "model.pooling": "Mean"},
+        (
+            "`secretRef`, `maxSeqLength`, `processor`, `pooling`, `dense`, `head`, `lora`, `freeze`,"
+            " `allowMissingWeights` of `model` must be left out beside `encoders`: those that an encoder can"
+            " have stand there"
+        ),
+    ),
+    "a reranker of separate encoders": (
+        {**ROUTED, "model.type": "Reranker"},
+        "`encoders` must be left out unless `type` is Embedding or Sparse",
+    ),
+    "a dense layer in a sparse encoder": (
+        {**ROUTED, "model.type": "Sparse", "model.encoders.0.dense": 64},
+        "`dense` of an encoder must be left out unless `type` is Embedding",
+    ),
+    "an encoder for nothing": (
+        {**ROUTED, "model.encoders.0.task": ABSENT},
+        "an encoder must have `task`, `modality` or both",
+    ),
+    "a default route to nowhere": (
+        {**ROUTED, "model.defaultRoute": "other"},
+        "`defaultRoute` must name one of `encoders`",
+    ),
+    "a default route of one checkpoint": (
+        {"model.defaultRoute": "document"},
+        "`defaultRoute` must name one of `encoders`",
+    ),
+    "encoders that take no document": (
+        {**ROUTED, "model.encoders.1": {**ENCODERS[0], "route": "picture", "modality": "image"}},
+        (
+            "`encoders` must take queries and documents: `task` query and document, an encoder without"
+            " `task`, or `defaultRoute`"
+        ),
+    ),
+    "two encoders for the same inputs": (
+        {**ROUTED, "model.encoders.2": {**ENCODERS[0], "route": "other"}},
+        "each of `encoders` must have another `task` or another `modality` than the others",
+    ),
+    "a cosine of many vectors": (
+        {"model.type": "MultiVector", "model.similarity": "cosine"},
+        (
+            "`similarity` must be maxsim for MultiVector, another one for Embedding and Sparse, and left out"
+            " for a Reranker"
+        ),
+    ),
+    "a short vector of a sparse model": (
+        {"model.type": "Sparse", "model.truncateDim": 64},
+        "`truncateDim` must be left out unless `type` is Embedding",
+    ),
+    "active dimensions of a dense model": (
+        {"model.maxActiveDims": 64},
+        "`maxActiveDims` must be left out unless `type` is Sparse",
+    ),
+    "a head on an embedding model": (
+        {"model.head": {"type": "Dense"}},
+        "`head` must be left out unless `type` is Reranker",
+    ),
+    "a wide reranker": (
+        {"model.type": "Reranker", "model.dense": 64},
+        "`dense` must be left out for a Reranker; its new layer is `head`",
+    ),
+    "many vectors pooled into one": (
+        {"model.type": "MultiVector", "model.pooling": "Mean"},
+        "`pooling` must be left out for MultiVector, and for a Reranker unless `head.type` is Dense",
+    ),
+    "a prompt for one half of a pair": (
+        {"model.type": "Reranker", "model.prompts": {"document": "text: "}},
+        "`prompts.document` must be left out for a Reranker: a pair has one prompt, `prompts.query`",
+    ),
+    "a logit of no token": (
+        {"model.type": "Reranker", "model.head": {"type": "LogitScore"}},
+        "`head.trueToken` must be given for LogitScore; other heads have neither it nor `falseToken`",
+    ),
+    "classes of a logit": (
+        {"model.type": "Reranker", "model.head": {"type": "LogitScore", "trueToken": "1", "labels": 2}},
+        "`head.labels` must be 1 unless `head.type` is Classifier",
+    ),
+    "an adapter over a volume": (
+        {"model.uri": "pvc://models/base", "model.lora": {"publish": "Adapter"}},
+        "`lora.publish` must be Merged unless `uri` is hf://: an adapter names its base by repository",
+    ),
+    "an adapter that drops everything": (
+        {"model.lora": {"dropout": "1"}},
+        "`lora.dropout` must be below 1",
+    ),
+    "an adapter and frozen weights": (
+        {"model.lora": {}, "model.freeze": ["visual.*"]},
+        "`freeze` must be left out beside `lora`, which trains none of the checkpoint's own weights",
+    ),
     "a headline dimension that is not trained": (
         {"model.truncateDim": 96, "loss": {"matryoshkaDims": [128, 64]}},
         "`model.truncateDim` must be one of `loss.matryoshkaDims`",
@@ -179,7 +280,6 @@ OUT_OF_BOUNDS: dict[str, Changes] = {
     "two mixes of one name": {"data.train.0.combine": [{"name": "m", "text": "a", "image": "b"}] * 2},
     "a mix beside judgements": {"data.eval.1.combine": [{"name": "m", "text": "a", "image": "b"}]},
     "a column without a name": {"data.train.0.columns.query": ""},
-    "a type of model that is not there": {"model.type": "Generator"},
     "a loss that is not there": {"loss": {"name": "FlopsLoss"}},
     "a loss that needs a wrapper": {"model.type": "Sparse", "loss": {"name": "SparseCoSENTLoss"}},
     "a wrapper in a wrapper": {"loss": {"name": "AdaptiveLayerLoss", "inner": {"name": "MatryoshkaLoss"}}},
@@ -188,6 +288,12 @@ OUT_OF_BOUNDS: dict[str, Changes] = {
     },
     "a train set's loss of another type of model": {"data.train.0.loss": {"name": "LambdaLoss"}},
     "a guide for a loss that takes none": {"loss": {"guide": {"uri": "pvc://models/guide"}}},
+    "a type of model that is not there": {"model.type": "Classifier"},
+    "a router of one encoder": {**ROUTED, "model.encoders.1": ABSENT},
+    "two encoders of one route": {**ROUTED, "model.encoders.1.route": "query"},
+    "an attention that nobody wrote": {"model.attention": "owner/kernel"},
+    "a module name with a bracket": {"model.lora": {"targetModules": ["q_proj)"]}},
+    "an adapter of no rank": {"model.lora": {"rank": 0}},
     "a metric that is not there": {"evaluation.primary.metric": "f1@10"},
     "a metric at zero": {"evaluation.primary.metric": "ndcg@0"},
     "a metric at a thousand": {"evaluation.primary.metric": "ndcg@1000"},
@@ -235,6 +341,29 @@ OUT_OF_BOUNDS: dict[str, Changes] = {
 }
 
 ACCEPTED: dict[str, Changes] = {
+    "encoders by query and document": ROUTED,
+    "encoders by modality": {
+        **ROUTED,
+        "model.encoders.0": {"route": "text", "modality": "text", "uri": "pvc://models/a", "dense": 64},
+        "model.encoders.1": {"route": "image", "modality": "image", "uri": "pvc://models/b"},
+    },
+    "one encoder and a default route": {
+        **ROUTED,
+        "model.encoders.1": {"route": "rest", "modality": "image", "uri": "pvc://models/b"},
+        "model.defaultRoute": "query",
+    },
+    "an adapter over a repository": {"model.lora": {"publish": "Adapter", "targetModules": ["q_proj"]}},
+    "a reranker by two tokens": {
+        "model.type": "Reranker",
+        "model.head": {"type": "LogitScore", "trueToken": "1", "falseToken": "0"},
+    },
+    "a reranker by a pooled vector": {
+        "model.type": "Reranker",
+        "model.head": {"type": "Dense"},
+        "model.pooling": "LastToken",
+    },
+    "many vectors of 96 dimensions": {"model.type": "MultiVector", "model.dense": 96},
+    "a sparse model with a limit": {"model.type": "Sparse", "model.maxActiveDims": 64},
     "nothing but what is required": {"output": ABSENT, "evaluation.gates": ABSENT},
     "a whole number as a decimal": {"training": {"epochs": "3"}},
     "a rate with an exponent": {"training": {"learningRate": "2e-5"}},

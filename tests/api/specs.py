@@ -36,7 +36,7 @@ def a_spec(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         "output": {"uri": "pvc://models/one"},
     }
     for path, value in (changes or {}).items():
-        _set(spec, path.split("."), value)
+        _set(spec, path.split("."), value if value is ABSENT else copy.deepcopy(value))
     return spec
 
 

@@ -103,7 +103,8 @@ def test_no_reference_names_a_namespace() -> None:
 def test_free_form_is_left_to_arguments() -> None:
     free = {path for path, node in parts() if _is_free(node)}
     assert free == {
-        "spec.model.processor", "spec.loss.args", "spec.loss.inner.args", "spec.training.args",
+        "spec.model.processor", "spec.model.encoders[].processor",
+        "spec.loss.args", "spec.loss.inner.args", "spec.training.args",
         "spec.data.train[].loss.args", "spec.data.train[].loss.inner.args",
     }  # fmt: skip
 

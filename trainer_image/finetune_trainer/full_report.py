@@ -71,7 +71,7 @@ def _evaluator(results: Results, one: Measurement) -> Json:
             "unjudgedQueries": one.data.unjudged_queries,
             "clusters": one.clusters,
         },
-        "similarity": spec.model.similarity,
+        "similarity": spec.model.similarity_name,
         "dimension": one.tuned.headline,
         "dimensions": {str(n): _dimension(results, one, n) for n in one.tuned.by_dimension},
         "queries": _queries(one, metric),

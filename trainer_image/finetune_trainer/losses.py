@@ -38,7 +38,7 @@ def build_loss(model: "SentenceTransformer", spec: FinetuneSpec, mini_batch_size
 
     check_dimensions(model, spec)
     arguments: dict[str, Any] = {"mini_batch_size": mini_batch_size, **checked_loss_arguments(spec.loss)}
-    if spec.model.similarity == "dot":
+    if spec.model.similarity_name == "dot":
         # Dot products are as large as the vectors: the scale for cosines would make them larger still.
         arguments = {"scale": 1.0, "similarity_fct": dot_score, **arguments}
     else:

@@ -52,8 +52,12 @@ def _headline(results: Results, report: Report) -> str:
     return (
         f"{text}; the base model has {found.baseline}: a gain of **{found.gain}** ({interval}; better on"
         f" {found.wins} queries, as good on {found.ties}, worse on {found.losses}). Base and tuned model were"
-        f" measured as saved, under the same settings. Base model: `{results.run.spec.model.uri}`."
+        f" measured as saved, under the same settings. Base model: {_base(results)}."
     )
+
+
+def _base(results: Results) -> str:
+    return ", ".join(f"`{part.uri}`" for part in results.run.spec.model.sources.values())
 
 
 def _usage(artifact: Artifact) -> str:

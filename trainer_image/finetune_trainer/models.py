@@ -64,7 +64,8 @@ def reload_model(path: Path, spec: Model) -> "SentenceTransformer":
         model = _load_saved(path, {})
     refuse_missing_weights(model, reports, [])
     model.truncate_dim = None
-    model.similarity_fn_name = spec.similarity
+    similarity: Any = spec.similarity_name
+    model.similarity_fn_name = similarity
     return model
 
 
@@ -163,7 +164,8 @@ def _unreadable_as_invalid(path: Path) -> Iterator[None]:
 def _apply(model: "SentenceTransformer", spec: Model) -> None:
     model.float()
     model.truncate_dim = None
-    model.similarity_fn_name = spec.similarity
+    similarity: Any = spec.similarity_name
+    model.similarity_fn_name = similarity
     if spec.prompts is not None:
         model.prompts = {**model.prompts, "query": spec.prompts.query, "document": spec.prompts.document}
     if spec.max_seq_length is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune_api.model import Model
+from finetune_api.model import Encoder, Model
 from finetune_api.tables import TableSource
 from finetune_api.uris import HfUri, HttpsUri, PvcUri, parse_uri
 from finetune_trainer import downloads
@@ -51,9 +51,9 @@ class Fetched:
     root: Path = Path("/")
 
 
-def fetch_model(model: Model, places: Places) -> Fetched:
-    """The folder of the base model."""
-    uri = parse_uri(model.uri)
+def fetch_model(model: Model | Encoder, places: Places) -> Fetched:
+    """The folder of the base model, or of one of its encoders."""
+    uri = parse_uri(model.uri or "")
     if isinstance(uri, HfUri):
         with hub_errors(uri):
             api = open_hub(places.token(model.secret_ref))
@@ -69,7 +69,7 @@ def fetch_model(model: Model, places: Places) -> Fetched:
         folder_of_claim, path = _path_in_claim(uri, places)
         if not path.is_dir():
             raise InvalidSpec("NotAFolder", f"{model.uri} must be a folder with a model, found a file")
-        with storage_errors(model.uri):
+        with storage_errors(model.uri or ""):
             return Fetched(path, model_digest(path), root=folder_of_claim)
     raise InvalidSpec("WrongScheme", f"`model.uri` must be hf:// or pvc://, found {model.uri}")
 

@@ -83,7 +83,7 @@ def measure_as_saved(
             evaluator,
             metrics=wanted_metrics(spec, evaluator.name),
             dimensions=material.dimensions,
-            similarity=spec.model.similarity,
+            similarity=spec.model.similarity_name,
             autocast=spec.training.autocast,
             heartbeat=run.heartbeat,
         )
@@ -122,7 +122,7 @@ def _selection(run: Run, material: Material) -> "Callable[[SentenceTransformer],
             evaluator,
             metrics=(selection.metric,),
             dimensions=material.dimensions[:1],
-            similarity=spec.model.similarity,
+            similarity=spec.model.similarity_name,
             autocast=spec.training.autocast,
         )
         return result.scores.mean(selection.metric)

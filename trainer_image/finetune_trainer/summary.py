@@ -47,7 +47,7 @@ def _metric(spec: FinetuneSpec, one: Measurement, metric: str, dimension: int) -
     interval = one.interval(metric, dimension) if decides else None
     other = None if dimension == one.tuned.headline else dimension
     return Metric(
-        name=metric_name(one.evaluator.name, spec.model.similarity, metric, dimension=other),
+        name=metric_name(one.evaluator.name, spec.model.similarity_name, metric, dimension=other),
         baseline=decimal(one.base.by_dimension[dimension].mean(metric)) if one.base else None,
         tuned=decimal(one.tuned.by_dimension[dimension].mean(metric)),
         gain_low=decimal(interval.low) if interval else None,
@@ -63,7 +63,7 @@ def _primary(spec: FinetuneSpec, measured: Sequence[Measurement]) -> PrimaryResu
     interval = one.interval(primary.metric, one.tuned.headline)
     counts = one.comparison(primary.metric)
     return PrimaryResult(
-        name=metric_name(primary.evaluator, spec.model.similarity, primary.metric),
+        name=metric_name(primary.evaluator, spec.model.similarity_name, primary.metric),
         dimension=one.tuned.headline,
         queries=len(one.data.queries),
         clusters=one.clusters,

@@ -55,7 +55,7 @@ def decided_again(report: Report, spec: FinetuneSpec) -> Report | None:
     numbers = {m.name: m for m in [_headline(report.measured.primary), *report.measured.metrics]}
     results: list[GateResult] = []
     for gate in spec.evaluation.gates:
-        measured = numbers.get(metric_name(gate.evaluator, spec.model.similarity, gate.metric))
+        measured = numbers.get(metric_name(gate.evaluator, spec.model.similarity_name, gate.metric))
         if measured is None:
             return None
         results.append(gates.decide(gate, measured))
