@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from typing_extensions import override
 
-from finetune_api.training import Loss
+from finetune_api.loss import Loss
 from finetune_trainer.digests import content_digest
 
 if TYPE_CHECKING:
