@@ -13,6 +13,7 @@ from rich.text import Text
 
 from demo.tasks import Task
 from demo.watching import Finetune
+from finetune_api.evaluator_types import name_parts
 from finetune_api.status import GateResult, PrimaryResult
 
 
@@ -90,7 +91,7 @@ def headline(finetune: Finetune) -> str:
     if evaluation is None:
         return "not measured"
     primary = evaluation.primary
-    metric = primary.name.rpartition("_")[2].upper()
+    metric = name_parts(primary.name).metric.upper()
     before = f"{float(primary.baseline):.3f} -> " if primary.baseline else ""
     return f"{metric}  {before}{float(primary.tuned):.3f}"
 
@@ -100,7 +101,8 @@ def _gain(primary: PrimaryResult) -> str:
     if primary.gain_low is not None and primary.gain_high is not None:
         interval = f", 95 % interval {float(primary.gain_low):+.3f} to {float(primary.gain_high):+.3f}"
     counts = f"{primary.wins} better, {primary.ties} the same, {primary.losses} worse"
-    return f"{float(primary.gain or 0):+.3f}{interval}; of {primary.queries} queries {counts}"
+    units = f"{primary.rows} rows" if primary.queries is None else f"{primary.queries} queries"
+    return f"{float(primary.gain or 0):+.3f}{interval}; of {units} {counts}"
 
 
 def _gate(gate: GateResult) -> Text:

@@ -6,16 +6,20 @@ from finetune_api.evaluation import Gate
 from finetune_api.status import GateResult
 
 
-def judge(gate: Gate, *, tuned: float, gain_low: float | None) -> GateResult:
+def judge(
+    gate: Gate, metric: str, *, tuned: float, gain_low: float | None, has_baseline: bool = True
+) -> GateResult:
     """One gate's verdict.
 
-    tuned: the tuned model's value; gain_low: lower end of the gain's interval, None where there is none.
-    `minimum` is reached by equality; `minimumGain` must lie strictly below the interval.
+    metric: what the gate reads; tuned: the tuned model's value; gain_low: lower end of the gain's interval,
+    None where there is none. `minimum` is reached by equality; `minimumGain`, or minus `maximumDrop`, must
+    lie strictly below the interval.
     """
-    verdicts = [*_minimum(gate, tuned), *_minimum_gain(gate, gain_low)]
+    verdicts = [*_minimum(gate, tuned), *_gain(gate, gain_low, has_baseline=has_baseline)]
     return GateResult(
         evaluator=gate.evaluator,
-        metric=gate.metric,
+        metric=metric,
+        group=gate.group,
         passed=all(holds for holds, _ in verdicts),
         message="; ".join(message for _, message in verdicts),
     )
@@ -28,13 +32,24 @@ def _minimum(gate: Gate, tuned: float) -> list[tuple[bool, str]]:
     return [(holds, f"found {_shown(tuned, gate.minimum)}, wanted at least {gate.minimum}")]
 
 
-def _minimum_gain(gate: Gate, low: float | None) -> list[tuple[bool, str]]:
-    if gate.minimum_gain is None:
+def _gain(gate: Gate, low: float | None, *, has_baseline: bool) -> list[tuple[bool, str]]:
+    wanted = _least_gain(gate)
+    if wanted is None:
         return []
+    if not has_baseline:
+        return [(False, f"there is no baseline to gain over, wanted above {wanted}")]
     if low is None:
-        return [(False, f"no interval of the gain could be drawn, wanted above {gate.minimum_gain}")]
-    found = f"lower end of the gain's 95% interval {_shown(low, gate.minimum_gain)}"
-    return [(low > float(gate.minimum_gain), f"{found}, wanted above {gate.minimum_gain}")]
+        return [(False, f"no interval of the gain could be drawn, wanted above {wanted}")]
+    found = f"lower end of the gain's 95% interval {_shown(low, wanted)}"
+    return [(low > float(wanted), f"{found}, wanted above {wanted}")]
+
+
+def _least_gain(gate: Gate) -> str | None:
+    """What the interval must lie above, as a decimal."""
+    if gate.maximum_drop is None:
+        return gate.minimum_gain
+    drop = gate.maximum_drop
+    return drop if Decimal(drop) == 0 else f"-{drop}"
 
 
 def _shown(value: float, wanted: str) -> str:

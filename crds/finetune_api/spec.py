@@ -1,13 +1,20 @@
 """`spec`: the whole of what a user writes, and the rules between its parts."""
 
+from pydantic import model_validator
+
 from finetune_api.data import Data
 from finetune_api.evaluation import EvaluationSpec
+from finetune_api.evaluator_args import wrong_argument
+from finetune_api.evaluator_types import TYPES, cel_has_metric, cel_table, has_metric, wrong_metric
 from finetune_api.fields import ApiModel, Rule
 from finetune_api.loss import SPEC_RULES, Loss
 from finetune_api.model import Model
 from finetune_api.references import Reference, references
 from finetune_api.runtime import Limits, Output, Runtime
 from finetune_api.training import Training
+
+_TYPES_FIT = "every evaluator's `type` must be one that measures models of `model.type`"
+_SELECTION_FITS = "`training.selection.metric` must be one that its evaluator's type has"
 
 
 class FinetuneSpec(ApiModel):
@@ -42,6 +49,23 @@ class FinetuneSpec(ApiModel):
             lambda s: not s.training.selection or s.evaluation.has_evaluator(s.training.selection.evaluator),
         ),
         Rule(
+            "!has(self.training.selection) || !has(self.training.selection.metric)"
+            " || self.evaluation.evaluators.all(e, e.name != self.training.selection.evaluator"
+            f" || {cel_has_metric('e', 'self.training.selection.metric')})",
+            _SELECTION_FITS,
+            lambda s: s.selects_by_a_known_metric(),
+        ),
+        Rule(
+            f"self.evaluation.evaluators.all(e, self.model.type in {cel_table('models')}[e.type])",
+            _TYPES_FIT,
+            lambda s: s.evaluators_fit(),
+        ),
+        Rule(
+            "self.evaluation.compareTo != 'Published' || has(self.output)",
+            "`evaluation.compareTo` must not be Published without `output`: nothing is ever published",
+            lambda s: s.evaluation.compare_to != "Published" or s.output is not None,
+        ),
+        Rule(
             "!has(self.training.selection) || !has(self.evaluation.gates)"
             " || self.evaluation.gates.all(g, !self.evaluation.evaluators.exists(e, e.name == g.evaluator"
             " && self.evaluation.evaluators.exists(s, s.name == self.training.selection.evaluator"
@@ -61,6 +85,35 @@ class FinetuneSpec(ApiModel):
         ),
         *SPEC_RULES,
     )
+
+    @model_validator(mode="after")
+    def _evaluators_take_their_arguments(self) -> "FinetuneSpec":
+        for evaluator in self.evaluation.evaluators:
+            complaint = wrong_argument(evaluator.type, self.model.type, evaluator.args)
+            if complaint is not None:
+                raise ValueError(f"evaluator {evaluator.name!r}: {complaint}")
+        return self
+
+    def evaluators_fit(self) -> bool:
+        """True, or a ValueError that says which evaluators the model could have."""
+        for evaluator in self.evaluation.evaluators:
+            if self.model.type not in TYPES[evaluator.type].models:
+                fit = ", ".join(t for t, facts in TYPES.items() if self.model.type in facts.models)
+                raise ValueError(
+                    f"{_TYPES_FIT}; a {self.model.type} can be measured by {fit}; found {evaluator.type} in"
+                    f" evaluator {evaluator.name!r}"
+                )
+        return True
+
+    def selects_by_a_known_metric(self) -> bool:
+        """True, or a ValueError that says which metric was meant."""
+        selection = self.training.selection
+        if selection is None or selection.metric is None:
+            return True
+        type_ = self.evaluation.evaluator(selection.evaluator).type
+        if not has_metric(type_, selection.metric):
+            raise ValueError(f"{_SELECTION_FITS}: {wrong_metric(type_, selection.metric)}")
+        return True
 
     def references(self) -> tuple[Reference, ...]:
         """Every URI of the spec with its Secret, the target's among them."""

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from finetune_api.evaluation import MetricReference
 from finetune_api.fields import IS_DECIMAL, ApiModel
 from finetune_api.spec import FinetuneSpec
 
@@ -29,10 +31,20 @@ def spec_hash(spec: FinetuneSpec) -> str:
     }
     content: dict[str, Any] = {key: _canonical(part) for key, part in parts.items()}
     content["evaluation"].pop("gates", None)
+    for reference, said in _metric_references(spec, content):
+        if said.get("metric") == spec.evaluation.headline(reference.evaluator):
+            del said["metric"]
     content["outputUri"] = spec.output.uri if spec.output else ""
     content["image"] = spec.runtime.image or ""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"{VERSION}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _metric_references(spec: FinetuneSpec, content: dict[str, Any]) -> Iterator[tuple[MetricReference, Any]]:
+    """What reads a metric, with its canonical form: the headline said is the headline left out."""
+    yield spec.evaluation.primary, content["evaluation"]["primary"]
+    if spec.training.selection is not None:
+        yield spec.training.selection, content["training"]["selection"]
 
 
 def _canonical(value: Any) -> Any:

@@ -81,17 +81,22 @@ class PrimaryResult(ApiModel):
     """The headline: the primary metric before and after, with the interval of the gain."""
 
     name: Text
-    """`<evaluator>_<similarity>_<metric>`."""
-    dimension: Annotated[int, Field(ge=1)]
-    """Embedding dimensions that were measured."""
-    queries: Count
-    """Queries that were measured."""
+    """`<evaluator>_<similarity>_<metric>`; without a similarity where none decides, as in a reranker."""
+    dimension: Annotated[int, Field(ge=1)] | None = None
+    """Embedding dimensions that were measured; absent for models whose output has no dimension to choose."""
+    queries: Count | None = None
+    """Queries that were measured; absent where `rows` were."""
+    rows: Count | None = None
+    """Rows (pairs, triplets, texts) that were measured; absent where `queries` were."""
     clusters: Count
-    """Groups of queries that share a relevant document; the interval draws these, not single queries."""
-    compared_to: Literal["Base", "None"]
-    """What the gain is a gain over."""
+    """Groups that share nothing: queries by their relevant documents, rows by their content. The interval
+    draws these, not single queries or rows."""
+    compared_to: Literal["Base", "Published", "None"]
+    """What the gain is a gain over; None also where the base model cannot score before it is trained."""
+    base: Value | None = None
+    """Value of the base model, where the comparison is with the published one."""
     baseline: Value | None = None
-    """Value of the base model."""
+    """Value of the model that is compared with."""
     tuned: Value
     """Value of the tuned model."""
     gain: Value | None = None
@@ -101,20 +106,21 @@ class PrimaryResult(ApiModel):
     gain_high: Value | None = None
     """Upper end of the gain's 95 % interval."""
     wins: Count | None = None
-    """Queries that the tuned model answers better."""
+    """Queries or rows that the tuned model answers better; absent for metrics that no single one has."""
     ties: Count | None = None
-    """Queries that both answer equally well."""
+    """Queries or rows that both answer equally well."""
     losses: Count | None = None
-    """Queries that the tuned model answers worse."""
+    """Queries or rows that the tuned model answers worse."""
 
 
 class Metric(ApiModel):
     """One metric before and after."""
 
     name: Text
-    """`<evaluator>_<similarity>_<metric>`, for dimensions other than the headline's with `_dim<n>` behind."""
+    """`<evaluator>_<similarity>_<metric>`, behind it `_dim<n>` for dimensions other than the headline's, and
+    `[<group>]` for a group of the eval set."""
     baseline: Value | None = None
-    """Value of the base model."""
+    """Value of the model that is compared with."""
     tuned: Value
     """Value of the tuned model."""
     gain_low: Value | None = None
@@ -130,6 +136,8 @@ class GateResult(ApiModel):
     """Evaluator of the gate."""
     metric: Text
     """Metric of the gate."""
+    group: Text | None = None
+    """Group of the eval set that the gate reads."""
     passed: bool
     """Whether it holds."""
     message: Annotated[str, StringConstraints(max_length=160)]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from finetune_api.evaluation import MetricName
+from finetune_api.evaluator_types import MetricName
 from finetune_api.fields import ApiModel, Args, Name, PositiveDecimal, PositiveUnitDecimal, UnitDecimal
 
 
@@ -13,8 +13,9 @@ class Selection(ApiModel):
 
     evaluator: Name
     """Evaluator that judges."""
-    metric: MetricName = "ndcg@10"
-    """Metric that judges; higher is better."""
+    metric: MetricName | None = None
+    """Metric that judges; higher is better. Absent: ndcg@10 for rankings, else the one that the evaluator's
+    type is known for."""
     every: PositiveUnitDecimal = "0.1"
     """How often, as a share of the whole training."""
     patience: Annotated[int, Field(ge=1, le=1000)] | None = None

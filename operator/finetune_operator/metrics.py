@@ -15,6 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from finetune_api.evaluator_types import name_parts
 from finetune_operator.decisions.objects import parse_time
 from finetune_operator.memory import Known, Memory
 
@@ -97,7 +98,9 @@ class _Families:
         )
         self.progress = _family("progress_ratio", "Share of the training steps of the present run.")
         self.score = _family("evaluation_score", "Primary metric of base and tuned model.", *score, "model")
-        self.gain = _family("evaluation_gain", "Primary metric, tuned minus base.", *score)
+        self.gain = _family(
+            "evaluation_gain", "Primary metric, tuned minus what it is compared with.", *score
+        )
         self.gain_low = _family("evaluation_gain_low", "Lower end of the gain's 95 % interval.", *score)
         self.gain_high = _family("evaluation_gain_high", "Upper end of the gain's 95 % interval.", *score)
         self.loss = _family("training_loss", "Last training loss of the present run.")
@@ -138,9 +141,8 @@ class _Families:
         primary = (status.get("evaluation") or {}).get("primary")
         if not primary:
             return
-        # `<evaluator>_<similarity>_<metric>`, none with an underscore; the labels are the words of the spec.
-        evaluator, metric = primary["name"].partition("_")[0], primary["name"].rpartition("_")[2]
-        labels = [*labels, evaluator, metric]
+        parts = name_parts(primary["name"])  # the labels are the words of the spec
+        labels = [*labels, parts.evaluator, parts.metric]
         _add_decimal(self.score, [*labels, "base"], primary.get("baseline"))
         _add_decimal(self.score, [*labels, "tuned"], primary.get("tuned"))
         _add_decimal(self.gain, labels, primary.get("gain"))

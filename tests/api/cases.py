@@ -127,7 +127,31 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
     "a learning rate of two": ({"training": {"learningRate": "2"}}, "must be at most 1"),
     "a gate that asks for nothing": (
         {"evaluation.gates.0": {"evaluator": "test"}},
-        "a gate must have `minimum`, `minimumGain` or both",
+        "a gate must have `minimum`, `minimumGain` or `maximumDrop`",
+    ),
+    "a gate that asks for a gain and allows a drop": (
+        {"evaluation.gates.0.maximumDrop": "0.01"},
+        "a gate must not have both `minimumGain` and `maximumDrop`: one interval decides",
+    ),
+    "a minimum that nothing can reach": (
+        {"evaluation.gates.0.minimum": "1.01"},
+        "`minimum` must be at most 1",
+    ),
+    "a gate on a metric of another type": (
+        {"evaluation.gates.0.metric": "spearman"},
+        "every `metric` must be one that its evaluator's type has",
+    ),
+    "a selection by a metric of another type": (
+        {"training": {"selection": {"evaluator": "dev", "metric": "accuracy"}}},
+        "`training.selection.metric` must be one that its evaluator's type has",
+    ),
+    "scores of pairs from a model that has none": (
+        {"evaluation.evaluators.0.type": "Correlation"},
+        "every evaluator's `type` must be one that measures models of `model.type`",
+    ),
+    "a comparison with what is never published": (
+        {"evaluation.compareTo": "Published", "output": ABSENT},
+        "`evaluation.compareTo` must not be Published without `output`: nothing is ever published",
     ),
     "a gain that nothing can reach": (
         {"evaluation.gates.0.minimumGain": "1"},
@@ -143,7 +167,7 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
     ),
     "a gain over nothing": (
         {"evaluation.compareTo": "None"},
-        "`minimumGain` must be left out when `compareTo` is None: without a baseline there is no gain",
+        "`minimumGain` and `maximumDrop` must be left out when `compareTo` is None: there is no gain",
     ),
     "an evaluator without data": (
         {"evaluation.evaluators.0.data": "other"},
@@ -297,6 +321,9 @@ OUT_OF_BOUNDS: dict[str, Changes] = {
     "a metric that is not there": {"evaluation.primary.metric": "f1@10"},
     "a metric at zero": {"evaluation.primary.metric": "ndcg@0"},
     "a metric at a thousand": {"evaluation.primary.metric": "ndcg@1000"},
+    "an evaluator that is not there": {"evaluation.evaluators.0.type": "LabelAccuracy"},
+    "a negative drop": {"evaluation.gates.0": {"evaluator": "test", "maximumDrop": "-0.1"}},
+    "a group without a name": {"evaluation.gates.0.group": ""},
     "a number where a decimal belongs": {"training": {"epochs": 1}},
     "a word for a number": {"training": {"epochs": "one"}},
     "an infinite rate": {"training": {"learningRate": "Inf"}},

@@ -21,7 +21,10 @@ JUDGED = {"queries": TABLE, "corpus": TABLE, "qrels": QRELS}
 
 
 def a_spec(changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A spec that is right, with `changes`: dotted path to value, list items by number."""
+    """A spec that is right, with `changes`: dotted path to value, list items by number.
+
+    A reranker is measured by the evaluator that it can have, unless the changes name one.
+    """
     spec: dict[str, Any] = {
         "model": {"uri": f"hf://owner/model@{COMMIT}"},
         "data": {
@@ -37,6 +40,9 @@ def a_spec(changes: dict[str, Any] | None = None) -> dict[str, Any]:
     }
     for path, value in (changes or {}).items():
         _set(spec, path.split("."), value if value is ABSENT else copy.deepcopy(value))
+    if changes and changes.get("model.type") == "Reranker":
+        for evaluator in spec["evaluation"]["evaluators"]:
+            evaluator.setdefault("type", "Reranking")
     return spec
 
 

@@ -106,6 +106,7 @@ def test_free_form_is_left_to_arguments() -> None:
         "spec.model.processor", "spec.model.encoders[].processor",
         "spec.loss.args", "spec.loss.inner.args", "spec.training.args",
         "spec.data.train[].loss.args", "spec.data.train[].loss.inner.args",
+        "spec.evaluation.evaluators[].args",
     }  # fmt: skip
 
 

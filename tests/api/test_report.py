@@ -10,16 +10,24 @@ from finetune_api.report import MAX_REPORT_BYTES, Report
 
 DIGEST = "sha256:" + "a" * 64
 LONGEST_URI = "pvc://" + "c" * 250
-LONGEST_NAME = f"{'e' * 40}_cosine_precision@999"
+LONGEST_NAME = f"{'e' * 40}_euclidean_precision@999"
+GROUP = "\U0001f600" * 64
 VALUE = "-0.123456789012"
 
 
 def the_largest_that_can_be() -> dict[str, Any]:
     """Every text as long as the spec lets it become."""
     interval = {"baseline": VALUE, "tuned": VALUE, "gainLow": VALUE, "gainHigh": VALUE}
-    gate = {"evaluator": "e" * 40, "metric": "precision@999", "passed": True, "message": "m" * 160}
+    gate = {
+        "evaluator": "e" * 40,
+        "metric": "precision@999",
+        "passed": True,
+        "message": "m" * 160,
+        "group": GROUP,
+    }
     primary = {
-        "name": LONGEST_NAME, "dimension": 65_536, "queries": 10**7, "clusters": 10**7, "comparedTo": "Base",
+        "name": LONGEST_NAME, "dimension": 65_536, "queries": 10**7, "clusters": 10**7,
+        "comparedTo": "Published", "base": VALUE,
         "gain": VALUE, "wins": 10**7, "ties": 10**7, "losses": 10**7, **interval,
     }  # fmt: skip
     return {
@@ -28,7 +36,7 @@ def the_largest_that_can_be() -> dict[str, Any]:
         "outcome": "Succeeded",
         "measured": {
             "primary": primary,
-            "metrics": [{"name": f"{LONGEST_NAME}_dim65536", **interval}] * 64,
+            "metrics": [{"name": f"{LONGEST_NAME}_dim65536[{GROUP}]", **interval}] * 64,
             "gates": [gate] * 15 + [{**gate, "passed": False}],
         },
         "artifact": {

@@ -19,6 +19,7 @@ SAME_RESULT: dict[str, dict[str, Any]] = {
     "more memory": {"runtime": {"resources": {"limits": {"memory": "1Gi"}}, "gpusPerNode": 0}},
     "other limits": {"limits": {"retries": 0}},
     "more versions kept": {"output.keep": 9},
+    "the headline in so many words": {"evaluation.primary.metric": "ndcg@10"},
 }
 OTHER_RESULT: dict[str, dict[str, Any]] = {
     "another model": {"model.uri": f"hf://owner/other@{COMMIT}"},
@@ -32,6 +33,7 @@ OTHER_RESULT: dict[str, dict[str, Any]] = {
     "another rate": {"training": {"learningRate": "3e-5"}},
     "another seed": {"training": {"seed": 43}},
     "a selection": {"training": {"selection": {"evaluator": "dev"}}},
+    "an argument of an evaluator": {"evaluation.evaluators.0.args": {"ndcg_at_k": [5]}},
     "another headline": {"evaluation.primary.metric": "mrr@10"},
     "no baseline": {"evaluation.compareTo": "None", "evaluation.gates": ABSENT},
     "another target": {"output.uri": "pvc://models/two"},

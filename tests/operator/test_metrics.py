@@ -69,6 +69,18 @@ def test_a_finetune_is_shown_with_its_numbers(memory: Memory) -> None:
     assert value(metrics, "evaluation_gain_high", **PRIMARY) == 0.13
 
 
+@pytest.mark.parametrize(
+    ("name", "evaluator", "metric"),
+    [("rank_ndcg@10", "rank", "ndcg@10"), ("de-en_src2trg_accuracy", "de-en", "src2trg_accuracy")],
+)
+def test_the_labels_of_a_score_are_the_words_of_the_spec(name: str, evaluator: str, metric: str) -> None:
+    memory = Memory()
+    primary = {**STATUS["evaluation"]["primary"], "name": name}
+    memory.observe(a_finetune(evaluation={"primary": primary}))
+    metrics = OperatorMetrics(memory, lambda: 0)
+    assert value(metrics, "evaluation_gain", **OF, evaluator=evaluator, metric=metric) == 0.09
+
+
 def test_live_progress_is_ahead_of_status(memory: Memory) -> None:
     received = datetime(2026, 1, 1, 1, tzinfo=UTC)
     live = LiveProgress("Training", Progress(percent=55, loss="nan"), received)

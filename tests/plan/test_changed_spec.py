@@ -275,6 +275,30 @@ def test_a_metric_beside_the_headline_can_be_a_gate() -> None:
         assert world.decide(world.a_look(changed)).status["phase"] == phase
 
 
+def test_a_group_can_be_a_gate_and_so_can_a_drop() -> None:
+    metric = Metric(name="pages_cosine_ndcg@10[de]", baseline="0.9", tuned="0.92", gain_low="-0.02").to_dict()
+    measured = {**world.MEASURED, "metrics": [metric]}
+    finetune = world.concluded(world.a_report(measured=measured))
+    for drop, phase in (("0.021", "Ready"), ("0.02", "GateFailed")):
+        changed = world.edited(finetune, _gates(group="de", maximumDrop=drop))
+        status = world.decide(world.a_look(changed)).status
+        assert status["phase"] == phase
+    said = world.said(status, "GatePassed")
+    assert said is not None
+    assert "pages ndcg@10 of group 'de': lower end" in said[2]
+
+
+def test_a_gain_cannot_be_decided_again_without_a_baseline() -> None:
+    metric = Metric(name="pages_cosine_mrr@10", tuned="0.92").to_dict()
+    finetune = world.concluded(world.a_report(measured={**world.MEASURED, "metrics": [metric]}))
+    changed = world.edited(finetune, _gates(metric="mrr@10", minimumGain="0"))
+    status = world.decide(world.a_look(changed)).status
+    assert status["phase"] == "GateFailed"
+    said = world.said(status, "GatePassed")
+    assert said is not None
+    assert "there is no baseline to gain over" in said[2]
+
+
 def test_conditions_that_somebody_removed_come_back() -> None:
     for report in (world.a_report(), world.a_report("Failed")):
         finetune = world.concluded(report)

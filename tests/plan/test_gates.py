@@ -22,6 +22,11 @@ from finetune_operator.decisions.gates import decide, were_decided_here
 def test_a_result_says_what_was_found_and_what_was_wanted(
     gate: dict[str, str], low: str | None, message: str
 ) -> None:
-    result = decide(Gate(evaluator="pages", **gate), Metric(name="x", tuned="0.85", gain_low=low))
+    result = decide(
+        Gate(evaluator="pages", **gate),
+        "ndcg@10",
+        Metric(name="x", baseline="0.8", tuned="0.85", gain_low=low),
+    )
+    assert result.metric == "ndcg@10"
     assert result.message == f"{message} (from stored numbers)"
     assert were_decided_here([result])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from finetune_api.evaluation import Evaluator
+from finetune_api.evaluation import Evaluator, MetricReference
 from finetune_api.gates import judge
 from finetune_api.spec import FinetuneSpec
 from finetune_api.status import GateResult
@@ -65,11 +65,11 @@ def wanted_metrics(spec: FinetuneSpec, evaluator: str) -> tuple[str, ...]:
 
 def deciding_metrics(spec: FinetuneSpec, evaluator: str) -> tuple[str, ...]:
     """Metrics of this evaluator that a gate, the headline or the selection reads; gates first."""
-    asked = [(g.evaluator, g.metric) for g in spec.evaluation.gates]
-    asked.append((spec.evaluation.primary.evaluator, spec.evaluation.primary.metric))
-    if (selection := spec.training.selection) is not None:
-        asked.append((selection.evaluator, selection.metric))
-    return tuple(dict.fromkeys(metric for name, metric in asked if name == evaluator))
+    references: list[MetricReference] = [*spec.evaluation.gates, spec.evaluation.primary]
+    if spec.training.selection is not None:
+        references.append(spec.training.selection)
+    metrics = (spec.evaluation.metric(r) for r in references if r.evaluator == evaluator)
+    return tuple(dict.fromkeys(metrics))
 
 
 def wanted_dimensions(spec: FinetuneSpec, full: int) -> tuple[int, ...]:
@@ -99,7 +99,9 @@ def judge_gates(spec: FinetuneSpec, measured: Sequence[Measurement]) -> list[Gat
     results = []
     for gate in spec.evaluation.gates:
         one = by_name[gate.evaluator]
-        tuned = one.tuned.scores.mean(gate.metric)
-        interval = one.interval(gate.metric, one.tuned.headline)
-        results.append(judge(gate, tuned=tuned, gain_low=interval.low if interval else None))
+        metric = spec.evaluation.metric(gate)
+        tuned = one.tuned.scores.mean(metric)
+        interval = one.interval(metric, one.tuned.headline)
+        low = interval.low if interval else None
+        results.append(judge(gate, metric, tuned=tuned, gain_low=low, has_baseline=one.base is not None))
     return results

@@ -34,7 +34,7 @@ def _front_matter(results: Results) -> str:
         "library_name: sentence-transformers",
         "pipeline_tag: sentence-similarity",
         "tags: [sentence-transformers, embedding-finetune-operator]",
-        f"metrics: [{json.dumps(primary.metric)}]",
+        f"metrics: [{json.dumps(results.run.spec.evaluation.metric(primary))}]",
         "---",
     ]
     return "\n".join(lines)
@@ -71,7 +71,8 @@ def _usage(artifact: Artifact) -> str:
 
 
 def _table(results: Results) -> str:
-    primary, metric = results.primary, results.run.spec.evaluation.primary.metric
+    evaluation = results.run.spec.evaluation
+    primary, metric = results.primary, evaluation.metric(evaluation.primary)
     lines = [f"| {metric} at dimensions | base | tuned | gain | 95 % interval |", "|---|---|---|---|---|"]
     for n, scores in primary.tuned.by_dimension.items():
         tuned = scores.mean(metric)

@@ -38,7 +38,8 @@ def _draw_loss(axes: "Axes", results: Results) -> None:
 
 
 def _draw_dimensions(axes: "Axes", results: Results) -> None:
-    primary, metric = results.primary, results.run.spec.evaluation.primary.metric
+    evaluation = results.run.spec.evaluation
+    primary, metric = results.primary, evaluation.metric(evaluation.primary)
     dimensions = sorted(primary.tuned.by_dimension)
     labels = [str(n) for n in dimensions]
     tuned = [primary.tuned.by_dimension[n].mean(metric) for n in dimensions]

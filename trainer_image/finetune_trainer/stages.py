@@ -114,18 +114,19 @@ def _selection(run: Run, material: Material) -> "Callable[[SentenceTransformer],
     if (selection := spec.training.selection) is None:
         return None
     evaluator = spec.evaluation.evaluator(selection.evaluator)
+    metric = spec.evaluation.metric(selection)
 
     def value(model: "SentenceTransformer") -> float:
         result = evaluate(
             model,
             material.evaluation[evaluator.name],
             evaluator,
-            metrics=(selection.metric,),
+            metrics=(metric,),
             dimensions=material.dimensions[:1],
             similarity=spec.model.similarity_name,
             autocast=spec.training.autocast,
         )
-        return result.scores.mean(selection.metric)
+        return result.scores.mean(metric)
 
     return value
 

@@ -27,9 +27,11 @@ def _ordered(spec: FinetuneSpec, measured: Sequence[Measurement]) -> Iterator[tu
     """Gated first, then the headline at its other dimensions, then the rest: a Report is cut from its end."""
     by_name = {m.evaluator.name: m for m in measured}
     primary = by_name[spec.evaluation.primary.evaluator]
-    wanted = [(by_name[g.evaluator], g.metric) for g in spec.evaluation.gates]
+    wanted = [(by_name[g.evaluator], spec.evaluation.metric(g)) for g in spec.evaluation.gates]
     places = [(one, metric, one.tuned.headline) for one, metric in wanted]
-    places += [(primary, spec.evaluation.primary.metric, n) for n in primary.tuned.by_dimension]
+    places += [
+        (primary, spec.evaluation.metric(spec.evaluation.primary), n) for n in primary.tuned.by_dimension
+    ]
     places += [
         (one, metric, one.tuned.headline)
         for one in (primary, *measured)
@@ -57,13 +59,14 @@ def _metric(spec: FinetuneSpec, one: Measurement, metric: str, dimension: int) -
 
 def _primary(spec: FinetuneSpec, measured: Sequence[Measurement]) -> PrimaryResult:
     primary = spec.evaluation.primary
+    metric = spec.evaluation.metric(primary)
     one = next(m for m in measured if m.evaluator.name == primary.evaluator)
-    base = one.base.scores.mean(primary.metric) if one.base else None
-    tuned = one.tuned.scores.mean(primary.metric)
-    interval = one.interval(primary.metric, one.tuned.headline)
-    counts = one.comparison(primary.metric)
+    base = one.base.scores.mean(metric) if one.base else None
+    tuned = one.tuned.scores.mean(metric)
+    interval = one.interval(metric, one.tuned.headline)
+    counts = one.comparison(metric)
     return PrimaryResult(
-        name=metric_name(primary.evaluator, spec.model.similarity_name, primary.metric),
+        name=spec.evaluation.metric_name(primary, spec.model.similarity_name),
         dimension=one.tuned.headline,
         queries=len(one.data.queries),
         clusters=one.clusters,

@@ -13,10 +13,11 @@ FROM_STORED = " (from stored numbers)"
 """Ends the message of a result that was decided here."""
 
 
-def decide(gate: Gate, measured: Metric) -> GateResult:
+def decide(gate: Gate, metric: str, measured: Metric) -> GateResult:
     """The verdict over one stored metric."""
     low = None if measured.gain_low is None else float(measured.gain_low)
-    result = judge(gate, tuned=float(measured.tuned), gain_low=low)
+    has_baseline = measured.baseline is not None
+    result = judge(gate, metric, tuned=float(measured.tuned), gain_low=low, has_baseline=has_baseline)
     return result.model_copy(update={"message": result.message + FROM_STORED})
 
 

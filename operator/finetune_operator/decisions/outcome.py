@@ -1,6 +1,5 @@
 """From the Report that a run left to the status it ends with."""
 
-from finetune_api.evaluation import metric_name
 from finetune_api.report import Report
 from finetune_api.spec import FinetuneSpec
 from finetune_api.status import (
@@ -55,10 +54,11 @@ def decided_again(report: Report, spec: FinetuneSpec) -> Report | None:
     numbers = {m.name: m for m in [_headline(report.measured.primary), *report.measured.metrics]}
     results: list[GateResult] = []
     for gate in spec.evaluation.gates:
-        measured = numbers.get(metric_name(gate.evaluator, spec.model.similarity_name, gate.metric))
+        name = spec.evaluation.metric_name(gate, spec.model.similarity_name, group=gate.group)
+        measured = numbers.get(name)
         if measured is None:
             return None
-        results.append(gates.decide(gate, measured))
+        results.append(gates.decide(gate, spec.evaluation.metric(gate), measured))
     return report.model_copy(
         update={
             "measured": report.measured.model_copy(update={"gates": results}),
@@ -178,7 +178,8 @@ def _failed_gates(measured: Measured | None) -> str:
 
 def _told(result: GateResult) -> str:
     found = result.message.rstrip(".")
-    return f"{result.evaluator} {result.metric}{': ' if found else ''}{found}"
+    group = f" of group {result.group!r}" if result.group else ""
+    return f"{result.evaluator} {result.metric}{group}{': ' if found else ''}{found}"
 
 
 def _low_power(measured: Measured | None) -> str:
@@ -186,7 +187,8 @@ def _low_power(measured: Measured | None) -> str:
     if measured is None or measured.primary.clusters >= FEWEST_CLUSTERS or measured.primary.gain_low is None:
         return ""
     clusters = measured.primary.clusters
-    return f" LowPower: {clusters} groups of queries, where a sure interval needs {FEWEST_CLUSTERS}."
+    units = "queries" if measured.primary.queries is not None else "rows"
+    return f" LowPower: {clusters} groups of {units}, where a sure interval needs {FEWEST_CLUSTERS}."
 
 
 def _numbers(measured: Measured | None) -> str:
