@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from finetune_api.fields import ApiModel, ColumnName, Name, Rule, SecretRef
+from finetune_api.hard_negatives import HardNegatives
 from finetune_api.loss import Loss
 from finetune_api.tables import SUBSET, Combine, MaxRows, SplitName, TableSource, require_unique
 from finetune_api.uris import DataUri
@@ -46,6 +47,11 @@ class Columns(ApiModel):
             return {f"input_{i}": column for i, column in enumerate(self.inputs)}
         negatives = {f"negative_{i}": column for i, column in enumerate(self.negatives)}
         return {"query": self.query, "positive": self.positive, **negatives}
+
+    @property
+    def is_unlabelled_pair(self) -> bool:
+        """Whether hard negatives can be looked for."""
+        return self.query is not None and self.label is None
 
     @property
     def all(self) -> list[str]:
@@ -171,9 +177,18 @@ class Data(ApiModel):
         list[EvalSet], Field(min_length=1, max_length=8, json_schema_extra={"x-list-map-key": "name"})
     ]
     """Sets to measure on."""
+    hard_negatives: HardNegatives | None = None
+    """Look for hard negatives before training. Absent: those of the tables alone."""
     overlap: Literal["Fail", "Warn", "Drop"] = "Fail"
     """What to do about a train row whose query, or whose inputs, an eval set has too: Fail, Warn, or Drop the
     row."""
+    rules = (
+        Rule(
+            "!has(self.hardNegatives) || self.train.exists(t, has(t.columns.query) && !has(t.columns.label))",
+            "`hardNegatives` must have a train set with `query` and `positive` and without `label`",
+            lambda d: d.hard_negatives is None or any(t.columns.is_unlabelled_pair for t in d.train),
+        ),
+    )
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Data":

@@ -2,6 +2,7 @@
 
 from pydantic import model_validator
 
+from finetune_api import hard_negatives
 from finetune_api.data import Data
 from finetune_api.evaluation import EvaluationSpec
 from finetune_api.evaluator_args import wrong_argument
@@ -84,6 +85,7 @@ class FinetuneSpec(ApiModel):
             ),
         ),
         *SPEC_RULES,
+        hard_negatives.SPEC_RULE,
     )
 
     @model_validator(mode="after")

@@ -89,6 +89,26 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
         {"data.train.0.combine": [{"name": "page", "text": "title"}]},
         "a column of `combine` must have at least two of `text`, `image`, `audio` and `video`",
     ),
+    "hard negatives deeper than the search": (
+        {"data.hardNegatives": {"perQuery": 3, "skipTop": 2, "searchDepth": 4}},
+        "`searchDepth` must be at least `skipTop` plus `perQuery`",
+    ),
+    "hard negatives between scores that cross": (
+        {"data.hardNegatives": {"minScore": "0.5", "maxScore": "5e-1"}},
+        "`minScore` must be below `maxScore`",
+    ),
+    "a reranker of hard negatives that decides nothing": (
+        {"data.hardNegatives": {"crossEncoder": {"uri": "pvc://models/reranker"}}},
+        "`crossEncoder` must have a margin, `maxScore` or `minScore` beside it, or it decides nothing",
+    ),
+    "hard negatives of rows with a label": (
+        {"data.hardNegatives": {}, "data.train.0.columns.label": "score"},
+        "`hardNegatives` must have a train set with `query` and `positive` and without `label`",
+    ),
+    "hard negatives that a reranker should search": (
+        {"data.hardNegatives": {}, "model.type": "Reranker"},
+        "`data.hardNegatives.retriever` must be given for a Reranker, which cannot search",
+    ),
     "dimensions from small to large": (
         {"loss": {"matryoshkaDims": [64, 128]}},
         "`matryoshkaDims` must go from the largest to the smallest, each once",
@@ -283,6 +303,13 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
 }
 
 OUT_OF_BOUNDS: dict[str, Changes] = {
+    "no hard negative at all": {"data.hardNegatives": {"perQuery": 0}},
+    "more hard negatives than a loss takes": {"data.hardNegatives": {"perQuery": 101}},
+    "hard negatives of a corpus without a column": {
+        "data.hardNegatives": {"corpus": {"uri": "pvc://data/corpus"}}
+    },
+    "a margin of a hundred per cent and more": {"data.hardNegatives": {"relativeMargin": "1.1"}},
+    "a margin on the wrong side": {"data.hardNegatives": {"absoluteMargin": "-0.1"}},
     "no model": {"model": ABSENT},
     "no train set": {"data.train": []},
     "seventeen train sets": {f"data.train.{n}": {"name": f"set-{n}", **PAIRS} for n in range(1, 17)},
@@ -391,6 +418,22 @@ ACCEPTED: dict[str, Changes] = {
     },
     "many vectors of 96 dimensions": {"model.type": "MultiVector", "model.dense": 96},
     "a sparse model with a limit": {"model.type": "Sparse", "model.maxActiveDims": 64},
+    "hard negatives as they come": {"data.hardNegatives": {}},
+    "hard negatives with everything": {
+        "data.hardNegatives": {
+            "perQuery": 2,
+            "skipTop": 1,
+            "searchDepth": 50,
+            "relativeMargin": "0.05",
+            "absoluteMargin": "0",
+            "minScore": "-1",
+            "maxScore": "0.9",
+            "sampling": "Random",
+            "corpus": {"uri": f"hf://owner/corpus@{COMMIT}", "split": "train", "input": "text"},
+            "retriever": {"uri": "pvc://models/retriever"},
+            "crossEncoder": {"uri": "pvc://models/reranker", "secretRef": {"name": "token"}},
+        },
+    },
     "nothing but what is required": {"output": ABSENT, "evaluation.gates": ABSENT},
     "a whole number as a decimal": {"training": {"epochs": "3"}},
     "a rate with an exponent": {"training": {"learningRate": "2e-5"}},

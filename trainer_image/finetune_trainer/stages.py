@@ -25,6 +25,7 @@ from finetune_trainer.measurement import (
     wanted_metrics,
 )
 from finetune_trainer.models import check_dimensions, load_model, reload_model, save_model
+from finetune_trainer.negatives import mine_negatives
 from finetune_trainer.results import Results, Sources, measurement_notes
 from finetune_trainer.run import Run
 from finetune_trainer.sources import fetch_model
@@ -64,6 +65,17 @@ def prepare(run: Run) -> Material:
     model = load_model(fetched.path, spec.model, seed=spec.training.seed)
     check_dimensions(model, spec)
     check_inputs(model, training, list(evaluation.values()))
+    training, mined = mine_negatives(
+        model,
+        spec,
+        training,
+        list(evaluation.values()),
+        run.places,
+        revision=fetched.revision,
+        heartbeat=run.heartbeat,
+    )
+    for note in mined:
+        run.note(note)
     full = model.get_embedding_dimension() or 0
     return Material(fetched.revision, model, training, evaluation, wanted_dimensions(spec, full))
 

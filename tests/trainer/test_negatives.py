@@ -1,0 +1,286 @@
+"""Hard negatives as the trainer finds them: with real models, over texts and over images."""
+
+import json
+import random
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer, SparseEncoder
+from sentence_transformers.util import mine_hard_negatives
+
+from finetune_api.spec import FinetuneSpec
+from finetune_trainer import mining_models
+from finetune_trainer import negatives as module
+from finetune_trainer.data import load_evaluation_data, load_training_data
+from finetune_trainer.errors import InvalidData
+from finetune_trainer.inputs import TrainingData, TrainingSet
+from finetune_trainer.models import load_model
+from finetune_trainer.negatives import mine_negatives
+from finetune_trainer.places import Places
+from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl, write_page
+
+WORDS = ["invoice", "order", "letter", "march", "april", "may", "paper", "steel", "glass", "total", "date"]
+
+
+def some_texts(count: int) -> list[str]:
+    """Different texts of which some share words."""
+    chosen = random.Random(1)
+    return [f"{' '.join(chosen.sample(WORDS, 4))} number {n}" for n in range(count)]
+
+
+def rows(count: int = 40) -> list[dict[str, str]]:
+    return [{"q": f"where is {text}", "p": text} for text in some_texts(count)]
+
+
+@pytest.fixture(scope="module")
+def model(text_model: Path) -> SentenceTransformer:
+    return load_model(text_model, a_spec().model, seed=0)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    places = places_in(tmp_path)
+    write_jsonl(places.volume("data") / "train.jsonl", rows())
+    write_jsonl(places.volume("data") / "dev.jsonl", pairs(5, start=500))
+    return places
+
+
+def mining_spec(settings: dict[str, Any], **changes: Any) -> FinetuneSpec:
+    content = a_spec(**changes).to_dict()
+    content["data"]["hardNegatives"] = settings
+    return FinetuneSpec.model_validate(content)
+
+
+def mine(
+    base: Any, places: Places, settings: dict[str, Any], **changes: Any
+) -> tuple[TrainingSet, list[str]]:
+    spec = mining_spec(settings, **changes)
+    evaluation = list(load_evaluation_data(spec, places).values())
+    mined, notes = mine_negatives(
+        base, spec, load_training_data(spec, places), evaluation, places,
+        revision="sha256:base", heartbeat=lambda _done, _all: None,
+    )  # fmt: skip
+    assert isinstance(mined, TrainingData)
+    return mined.sets[0], notes
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"perQuery": 3},
+        {"perQuery": 2, "skipTop": 3},
+        {"perQuery": 2, "relativeMargin": "0.001", "searchDepth": 30},
+        {"perQuery": 2, "absoluteMargin": "0.0005", "searchDepth": 30},
+        {"perQuery": 2, "maxScore": "0.999", "searchDepth": 30},
+    ],
+    ids=str,
+)
+def test_the_negatives_of_texts_are_those_of_the_library(
+    model: SentenceTransformer, places: Places, settings: dict[str, Any]
+) -> None:
+    mined, _ = mine(model, places, settings)
+    names = {
+        "relativeMargin": "relative_margin",
+        "absoluteMargin": "absolute_margin",
+        "maxScore": "max_score",
+    }
+    train = load_training_data(a_spec(), places).sets[0]
+    limits: dict[str, Any] = {name: float(settings[key]) for key, name in names.items() if key in settings}
+    theirs = mine_hard_negatives(
+        train.rows,
+        model,
+        num_negatives=settings["perQuery"],
+        range_min=settings.get("skipTop", 0),
+        range_max=settings.get("searchDepth"),
+        output_format="n-tuple",
+        verbose=False,
+        **limits,
+    )
+    ours = mined.rows
+    assert list(ours.column_names) == [
+        "query",
+        "positive",
+        *(f"negative_{n}" for n in range(settings["perQuery"])),
+    ]
+    assert len(ours) == len(theirs) > 0.95 * len(train.rows)
+    for n in range(settings["perQuery"]):
+        assert ours[f"negative_{n}"][:] == theirs[f"negative_{n + 1}"][:]
+
+
+def test_content_keys_and_digest_follow_the_new_columns(model: SentenceTransformer, places: Places) -> None:
+    mined, notes = mine(model, places, {"perQuery": 2})
+    before = load_training_data(a_spec(), places).sets[0]
+    key_of = dict(zip(before.rows["positive"][:], before.content_keys[:, 1].tolist(), strict=True))
+    for n in range(2):
+        column = mined.rows[f"negative_{n}"][:]
+        assert [key_of[text] for text in column] == mined.content_keys[:, 2 + n].tolist()
+    assert mined.digest != before.digest
+    assert notes == [
+        "2 hard negatives for each of 40 rows of train set 'train' were found among 40 documents"
+    ]
+
+
+def test_no_answer_of_a_query_becomes_its_negative_whatever_row_it_is_in(
+    model: SentenceTransformer, places: Places
+) -> None:
+    texts = some_texts(30)
+    # Every query has three answers, one of which other queries share.
+    several = [
+        {"q": f"where is {texts[n]}", "p": texts[m % 30]} for n in range(30) for m in (n, n + 1, n + 2)
+    ]
+    write_jsonl(places.volume("data") / "train.jsonl", several)
+    mined, _ = mine(model, places, {"perQuery": 5})
+    answers: dict[str, set[str]] = {}
+    for row in several:
+        answers.setdefault(row["q"], set()).add(row["p"])
+    for row in mined.rows:
+        found = [row[f"negative_{n}"] for n in range(5)]
+        assert not answers[row["query"]] & set(found)
+        assert len(set(found)) == 5
+
+
+def test_answers_of_the_evaluation_are_no_negatives(model: SentenceTransformer, places: Places) -> None:
+    texts = some_texts(40)
+    known = texts[:10]
+    write_jsonl(places.volume("data") / "dev.jsonl", [{"q": f"seek {t}", "p": t} for t in known])
+    mined, _ = mine(model, places, {"perQuery": 5})
+    found = {row[f"negative_{n}"] for row in mined.rows for n in range(5)}
+    assert found
+    assert not found & set(known)
+    assert set(mined.rows["positive"][:]) == set(texts)
+
+
+def test_negatives_of_the_table_stay_and_are_not_found_again(
+    model: SentenceTransformer, places: Places
+) -> None:
+    first, _ = mine(model, places, {"perQuery": 1})
+    given = [{"q": r["query"], "p": r["positive"], "n": r["negative_0"]} for r in first.rows]
+    write_jsonl(places.volume("data") / "train.jsonl", given)
+    columns = {"query": "q", "positive": "p", "negatives": ["n"]}
+    mined, _ = mine(model, places, {"perQuery": 2}, train={"columns": columns})
+    assert mined.rows["negative_0"][:] == [row["n"] for row in given]
+    for row in mined.rows:
+        assert row["negative_0"] not in {row["negative_1"], row["negative_2"]}
+
+
+def test_a_corpus_gives_more_documents(model: SentenceTransformer, places: Places) -> None:
+    corpus = [{"id": str(n), "text": f"{row['p']} copy"} for n, row in enumerate(rows())]
+    write_jsonl(places.volume("data") / "corpus.jsonl", corpus)
+    settings = {"perQuery": 3, "corpus": {"uri": "pvc://data/corpus.jsonl", "input": "text"}}
+    mined, notes = mine(model, places, settings)
+    found = {row[f"negative_{n}"] for row in mined.rows for n in range(3)}
+    assert any(text.endswith("copy") for text in found)
+    assert "among 80 documents" in notes[0]
+
+
+def test_rows_without_enough_negatives_are_left_out_and_counted(
+    model: SentenceTransformer, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InvalidData) as error:
+        mine(model, places, {"perQuery": 3, "maxScore": "-0.9"})
+    assert error.value.reason == "TooFewNegatives"
+    assert "40 of 40 rows of train set 'train' found fewer than 3 negatives" in error.value.message
+    assert "searchDepth" in error.value.hint
+
+    texts = some_texts(40)
+    crowded = [*rows(), *({"q": "where is everything", "p": text} for text in texts[:38])]
+    monkeypatch.setattr(module, "MOST_LOST", 0.5)
+    write_jsonl(places.volume("data") / "train.jsonl", crowded)
+    mined, notes = mine(model, places, {"perQuery": 3})
+    assert len(mined.rows) == len(mined.content_keys) == 40
+    assert "where is everything" not in mined.rows["query"][:]
+    assert "38 rows with fewer were left out" in notes[0]
+
+
+def test_what_was_mined_is_kept_for_the_next_attempt_and_mined_anew_for_other_settings(
+    model: SentenceTransformer, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = mine(model, places, {"perQuery": 2})
+    (file,) = (places.work / "negatives").iterdir()
+    kept = json.loads(file.read_text())
+    texts = {row["p"] for row in rows()} | {row["q"] for row in rows()}
+    assert not texts & {*kept, *(key for keys in kept.values() for key in keys)}
+
+    def no_search(*_: Any, **__: Any) -> None:
+        raise AssertionError("searched again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "find_candidates", no_search)
+        again, _ = mine(model, places, {"perQuery": 2})
+        assert again.digest == first.digest
+        for changed in ({"perQuery": 3}, {"perQuery": 2, "skipTop": 1}):
+            with pytest.raises(AssertionError, match="searched again"):
+                mine(model, places, changed)
+        with pytest.raises(AssertionError, match="searched again"):
+            mine(model, places, {"perQuery": 2}, model={"prompts": {"query": "find: ", "document": ""}})
+
+
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+@pytest.mark.parametrize("kind", [SparseEncoder, MultiVectorEncoder])
+def test_models_of_other_vectors_mine_by_their_own_similarity(
+    kind: Any, text_model: Path, places: Places
+) -> None:
+    base = kind(str(text_model), device="cpu")
+    mined, _ = mine(base, places, {"perQuery": 2})
+    texts = [row["p"] for row in rows()]
+    scores = base.similarity(base.encode_query(mined.rows["query"][:]), base.encode_document(texts))
+    for row, values in zip(mined.rows, scores.tolist(), strict=True):
+        others = [value for text, value in zip(texts, values, strict=True) if text != row["positive"]]
+        found = [values[texts.index(row[f"negative_{n}"])] for n in range(2)]
+        assert found == pytest.approx(sorted(others, reverse=True)[:2], abs=1e-5)
+
+
+class SharedWords:
+    """Scores a pair by the words that both have, as a reranker would."""
+
+    def predict(self, inputs: list[tuple[str, str]], **_: Any) -> list[int]:
+        return [len(set(q.split()) & set(d.split())) for q, d in inputs]
+
+
+def test_a_reranker_rules_out_what_the_search_has_found(
+    model: SentenceTransformer, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mining_models, "_load", lambda *_: (SharedWords(), "sha256:reranker"))
+    settings = {"perQuery": 2, "searchDepth": 30, "maxScore": "3.5"}
+    without, _ = mine(model, places, {**settings, "maxScore": "1"})
+    mined, _ = mine(model, places, {**settings, "crossEncoder": {"uri": "pvc://models/reranker"}})
+    shared = [SharedWords().predict([(r["query"], r["negative_0"]), (r["query"], r["negative_1"])])
+              for r in mined.rows]  # fmt: skip
+    assert all(3 >= first >= second for first, second in shared)
+    assert mined.digest != without.digest
+
+
+def test_another_model_searches_for_one_that_cannot(
+    model: SentenceTransformer, text_model: Path, places: Places
+) -> None:
+    shutil.copytree(text_model, places.volume("models") / "retriever")
+    found, _ = mine(model, places, {"perQuery": 2})
+    settings = {"perQuery": 2, "retriever": {"uri": "pvc://models/retriever"}}
+    by_other, _ = mine(None, places, settings)
+    assert by_other.rows["negative_0"][:] == found.rows["negative_0"][:]
+    assert len(list((places.work / "negatives").iterdir())) == 2
+
+
+def test_images_are_mined_as_texts_are(vision_model: Path, places: Places) -> None:
+    names = [f"page-{n}.png" for n in range(8)]
+    for n, name in enumerate(names):
+        write_page(places.volume("data") / name, f"{WORDS[n]} {n}")
+    write_jsonl(
+        places.volume("data") / "train.jsonl",
+        [{"q": f"the page about {WORDS[n % 8]}, form {n}", "p": names[n % 8]} for n in range(12)],
+    )
+    settings = {"pooling": "LastToken"}
+    model = load_model(vision_model, a_spec(model=settings).model, seed=0)
+    mined, notes = mine(model, places, {"perQuery": 2}, model=settings)
+    assert "12 rows" in notes[0]
+    assert "among 8 documents" in notes[0]
+    first = mined.rows[0]
+    assert isinstance(first["negative_0"], Image.Image)
+    assert list(mined.rows.features) == ["query", "positive", "negative_0", "negative_1"]
+    keys: Sequence[list[bytes]] = mined.content_keys.tolist()
+    for row in keys:
+        assert len({*row[1:]}) == 3

@@ -1,0 +1,251 @@
+"""Hard negatives for sets of queries and positives: mined once with the base model, kept as ids.
+
+Contents are told apart by their content keys alone, so that texts, images and everything else go one way and
+nothing is decoded but for encoding. What was mined is kept below `places.work` under a digest of all that it
+depends on: an attempt that begins anew, or a later run with another loss, does not search again.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from finetune_api.hard_negatives import HardNegatives
+from finetune_api.spec import FinetuneSpec
+from finetune_trainer.digests import content_digest
+from finetune_trainer.durable import write_file
+from finetune_trainer.errors import InvalidData, InvalidSpec
+from finetune_trainer.inputs import EvaluationData, RetrievalData, TrainingData, TrainingSet
+from finetune_trainer.mining import Exclusions, Pairs, choose, depth_of, find_candidates, rescored
+from finetune_trainer.mining_models import Helpers, encode_blocks, open_helpers, rerank
+from finetune_trainer.places import Places
+from finetune_trainer.storage import storage_errors
+from finetune_trainer.tables import read_table
+
+if TYPE_CHECKING:
+    import datasets
+
+MOST_LOST = 0.05
+"""Share of the rows that may be left out for want of negatives."""
+_INPUT = "input"
+
+Heartbeat = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Different contents, numbered. keys: (contents,); inputs: a table of the one column `input`."""
+
+    keys: tuple[str, ...]
+    inputs: "datasets.Dataset"
+
+
+def mine_negatives(
+    model: Any,
+    spec: FinetuneSpec,
+    training: TrainingData,
+    evaluation: Sequence[EvaluationData],
+    places: Places,
+    *,
+    revision: str,
+    heartbeat: Heartbeat,
+) -> tuple[TrainingData, list[str]]:
+    """The sets with `perQuery` more columns of negatives, and a note for each set that was mined.
+
+    model, revision: the base model. Sets with labels or without queries are left as they are.
+    Raises InvalidSpec when no set can be mined, InvalidData when too many rows find too few negatives.
+    """
+    settings = spec.data.hard_negatives
+    if settings is None:
+        return training, []
+    if not any(map(_can_be_mined, training.sets)):
+        raise InvalidSpec(
+            "NothingToMine",
+            "`data.hardNegatives` needs a train set with `query` and `positive` and without `label`",
+            "leave out `hardNegatives`, or name such columns",
+        )
+    helpers = open_helpers(model, spec, settings, places, revision=revision)
+    barred = _answers_of_evaluation(evaluation)
+    sets, notes = [], []
+    for one in training.sets:
+        if not _can_be_mined(one):
+            sets.append(one)
+            continue
+        pool = _pool_of(one, settings, places)
+        mined = _Mining(one, pool, barred, spec, settings, helpers, heartbeat).cached(places)
+        extended, note = _extended(one, pool, mined, settings.per_query)
+        sets.append(extended)
+        notes.append(note)
+    return TrainingData(tuple(sets)), notes
+
+
+def _can_be_mined(one: TrainingSet) -> bool:
+    return not one.label and one.input_columns[:2] == ["query", "positive"]
+
+
+def _answers_of_evaluation(evaluation: Sequence[EvaluationData]) -> frozenset[str]:
+    """Content keys of every document that answers a query of an eval set."""
+    answers = set()
+    for data in evaluation:
+        if isinstance(data, RetrievalData):
+            relevant = frozenset().union(*data.relevant.values())
+            documents = zip(data.corpus.ids, data.corpus.keys, strict=True)
+            answers |= {key for document, key in documents if document in relevant}
+    return frozenset(answers)
+
+
+def _pool_of(one: TrainingSet, settings: HardNegatives, places: Places) -> _Pool:
+    """The different positives of the set, then what else the corpus has."""
+    import datasets
+
+    keys, inputs = _distinct(one.rows.select_columns(["positive"]), _keys(one, 1))
+    if (source := settings.corpus) is None:
+        return _Pool(keys, inputs)
+    column = read_table(source, places, [source.input]).column(source.input)
+    more_keys, more = _distinct(column.cells, column.keys, known=frozenset(keys))
+    if more.features != inputs.features:
+        raise InvalidData(
+            "MixedColumn",
+            f"the corpus {source.uri} must hold what the positives of train set {one.name!r} are"
+            f" ({inputs.features[_INPUT]}), found {more.features[_INPUT]}",
+            "name another column, or a corpus of the same kind",
+        )
+    return _Pool((*keys, *more_keys), datasets.concatenate_datasets([inputs, more]))
+
+
+def _distinct(
+    cells: "datasets.Dataset", keys: Sequence[str], known: frozenset[str] = frozenset()
+) -> tuple[tuple[str, ...], "datasets.Dataset"]:
+    """The different contents of a table of one column but for known ones, in the order they are met."""
+    first: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        if key not in known:
+            first.setdefault(key, row)
+    (name,) = cells.column_names
+    return tuple(first), cells.rename_column(name, _INPUT).select(list(first.values()))
+
+
+def _keys(one: TrainingSet, column: int) -> list[str]:
+    return [key.decode() for key in one.content_keys[:, column].tolist()]
+
+
+@dataclass(frozen=True)
+class _Mining:
+    """The search for one set. barred: content keys of documents that are no negative of any query."""
+
+    set: TrainingSet
+    pool: _Pool
+    barred: frozenset[str]
+    spec: FinetuneSpec
+    settings: HardNegatives
+    helpers: Helpers
+    heartbeat: Heartbeat
+
+    def cached(self, places: Places) -> Mapping[str, list[str]]:
+        """Content key of each query -> content keys of its negatives."""
+        file = places.work / "negatives" / f"{self._digest().removeprefix('sha256:')}.json"
+        with storage_errors("keeping the mined negatives"):
+            if file.is_file():
+                kept: dict[str, list[str]] = json.loads(file.read_text(encoding="utf-8"))
+                return kept
+            mined = self._mine()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_file(file, json.dumps(mined).encode(), aside=file.with_suffix(".unfinished"))
+        return mined
+
+    def _digest(self) -> str:
+        """Of all that the result depends on."""
+        settings = json.dumps(_without_secrets(self.settings.to_dict()), sort_keys=True)
+        parts: list[str | bytes] = [self.helpers.identity, settings, str(self.spec.training.seed)]
+        parts += [self.set.content_keys.tobytes(), *self.pool.keys, "barred", *sorted(self.barred)]
+        return content_digest(parts)
+
+    def _mine(self) -> dict[str, list[str]]:
+        keys, queries = _distinct(self.set.rows.select_columns(["query"]), _keys(self.set, 0))
+        total = len(keys) + len(self.pool.keys)
+        asked = [b for _, b in self._encoded(queries, 0, total, self.helpers.encode_query)]
+        documents = self._encoded(self.pool.inputs, len(keys), total, self.helpers.encode_document)
+        found = find_candidates(
+            asked,
+            documents,
+            self.helpers.similarity,
+            without=self._exclusions(keys),
+            depth=depth_of(self.settings),
+        )
+        if self.helpers.cross_encoder is not None:
+            score = rerank(self.helpers.cross_encoder, queries, self.pool.inputs, self.heartbeat)
+            found = rescored(found, score)
+        chosen = choose(found, self.settings, seed=self.spec.training.seed)
+        return {key: [self.pool.keys[d] for d in row] for key, row in zip(keys, chosen, strict=True)}
+
+    def _encoded(
+        self, inputs: "datasets.Dataset", before: int, total: int, encode: Callable[[list[Any]], Any]
+    ) -> Iterator[tuple[int, Any]]:
+        for start, block in encode_blocks(inputs, encode):
+            self.heartbeat(before + start, total)
+            yield start, block
+
+    def _exclusions(self, queries: Sequence[str]) -> Exclusions:
+        query_of = {key: n for n, key in enumerate(queries)}
+        document_of = {key: n for n, key in enumerate(self.pool.keys)}
+        asked = [query_of[key] for key in _keys(self.set, 0)]
+
+        def pairs(columns: Sequence[int]) -> Pairs:
+            rows = ((q, k) for c in columns for q, k in zip(asked, _keys(self.set, c), strict=True))
+            return Pairs.of((q, document_of[k]) for q, k in rows if k in document_of)
+
+        barred = sorted(document_of[key] for key in self.barred if key in document_of)
+        known = pairs(range(2, len(self.set.input_columns)))
+        return Exclusions(pairs([1]), known, np.array(barred, dtype=np.int64))
+
+
+def _without_secrets(content: Any) -> Any:
+    """Where a thing is read with which Secret does not change what it is."""
+    if isinstance(content, dict):
+        return {k: _without_secrets(v) for k, v in content.items() if k != "secretRef"}
+    return content
+
+
+def _extended(
+    one: TrainingSet, pool: _Pool, mined: Mapping[str, list[str]], count: int
+) -> tuple[TrainingSet, str]:
+    """The set with columns of negatives, without the rows that have found too few, and what to say of it."""
+    import datasets
+
+    queries = _keys(one, 0)
+    kept = [row for row, key in enumerate(queries) if len(mined[key]) == count]
+    lost = len(queries) - len(kept)
+    if lost > MOST_LOST * len(queries):
+        raise _too_few(one.name, lost, len(queries), count, len(pool.keys))
+    document_of = {key: n for n, key in enumerate(pool.keys)}
+    chosen = [[document_of[d] for d in mined[queries[row]]] for row in kept]
+    first = len(one.input_columns) - 2
+    columns = [
+        pool.inputs.select([row[n] for row in chosen]).rename_column(_INPUT, f"negative_{first + n}")
+        for n in range(count)
+    ]
+    keys = np.array([mined[queries[row]] for row in kept], dtype="S32").reshape(-1, count)
+    rows = one.rows.select(kept) if lost else one.rows
+    extended = replace(
+        one,
+        rows=datasets.concatenate_datasets([rows, *columns], axis=1),
+        content_keys=np.hstack([one.content_keys[kept], keys]),
+        digest=content_digest([one.digest, keys.tobytes()]),
+    )
+    text = (
+        f"{count} hard negatives for each of {len(kept)} rows of train set {one.name!r} were found among"
+        f" {len(pool.keys)} documents"
+    )
+    return extended, text + (f"; {lost} rows with fewer were left out" if lost else "")
+
+
+def _too_few(name: str, lost: int, rows: int, count: int, documents: int) -> InvalidData:
+    return InvalidData(
+        "TooFewNegatives",
+        f"{lost} of {rows} rows of train set {name!r} found fewer than {count} negatives among {documents}"
+        f" documents; at most {MOST_LOST:.0%} of the rows may be left out",
+        "lower `data.hardNegatives.perQuery` or `skipTop`, widen its margins and scores, raise `searchDepth`,"
+        " or give a `corpus`",
+    )
