@@ -9,7 +9,9 @@ from pathlib import Path
 
 _KEY_DIGITS = 32
 """Hexadecimal digits of a content key: 128 bits, enough for no two of 10^15 cells to meet by chance."""
-_NOT_THE_MODEL = {"README.md", ".gitattributes", "report.json", "training.png"}
+_NOT_THE_MODEL = {
+    "README.md", ".gitattributes", "latest.json", "report.json", "report.html", "training.png",
+}  # fmt: skip
 """What hubs and published versions have beside a model."""
 
 
