@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
+_OWN_VARIABLES = ("FINETUNE_", "KUBEFLOW_", "DISABLE_KUBEFLOW_")
+"""How the names of variables begin that tell a trainer what run it is and whom to report to."""
 REPORT_SERVICE = "embedding-finetune-operator-reports"
 
 
@@ -31,6 +33,8 @@ class Settings(BaseSettings):
     """Image of the trainer for finetunes that name none; by digest, so that a run can be repeated."""
     trainer_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """imagePullPolicy of the trainer's container."""
+    trainer_environment: dict[str, str] = {}
+    """Variables of every trainer, as a JSON object: a hub's mirror (HF_ENDPOINT), a proxy (HTTPS_PROXY)."""
     watch_namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces to serve, separated by commas. Empty: all, which needs cluster-wide rights."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
@@ -70,6 +74,13 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("trainer_environment")
+    @classmethod
+    def _leaves_our_own_alone(cls, value: dict[str, str]) -> dict[str, str]:
+        if taken := sorted(name for name in value if name.startswith(_OWN_VARIABLES)):
+            raise ValueError(f"must not set {taken[0]}: the operator sets it itself")
+        return value
 
     @field_validator("lease_deadline_seconds")
     @classmethod

@@ -56,6 +56,7 @@ def test_the_crd_can_be_left_to_others_or_to_helm(render: Callable[..., Objects]
         "a level that does not exist": ("logLevel=LOUD", "logLevel"),
         "a digest that is none": ("image.digest=sha256:12", "digest"),
         "a pull policy that does not exist": ("trainerImage.pullPolicy=Sometimes", "pullPolicy"),
+        "a variable of the operator's own": ("trainerEnvironment.FINETUNE_IMAGE=x", "FINETUNE_IMAGE"),
         "a limit that is no quantity": ("resources.limits.memory.size=1", "memory"),
     }.values(),
 )
@@ -79,6 +80,12 @@ def test_every_variable_is_a_setting_of_the_operator(rendered: Objects) -> None:
     told = {e["name"].removeprefix("FINETUNE_").lower() for e in container(rendered)["env"]}
     required = {name for name, field in Settings.model_fields.items() if field.is_required()}
     assert required <= told <= set(Settings.model_fields)
+
+
+def test_variables_of_trainers_reach_the_operator_as_json(render: Callable[..., Objects]) -> None:
+    objects = render("trainerEnvironment.HF_ENDPOINT=https://hub.example.com")
+    (told,) = [e["value"] for e in container(objects)["env"] if e["name"] == "FINETUNE_TRAINER_ENVIRONMENT"]
+    assert told == '{"HF_ENDPOINT":"https://hub.example.com"}'
 
 
 def test_a_digest_wins_over_a_tag(render: Callable[..., Objects]) -> None:

@@ -21,6 +21,22 @@ def test_namespaces_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> 
     assert Settings().watch_namespaces == ("a", "b")
 
 
+def test_trainers_get_variables_from_a_json_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FINETUNE_TRAINER_ENVIRONMENT", '{"HF_ENDPOINT": "https://hub.example.com"}')
+    assert Settings().trainer_environment == {"HF_ENDPOINT": "https://hub.example.com"}
+
+
+@pytest.mark.parametrize(
+    "name", ["KUBEFLOW_TRAINER_SERVER_URL", "FINETUNE_IMAGE", "DISABLE_KUBEFLOW_INTEGRATION"]
+)
+def test_variables_that_tell_a_trainer_its_run_cannot_be_set(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("FINETUNE_TRAINER_ENVIRONMENT", f'{{"{name}": "x"}}')
+    with pytest.raises(ValidationError, match=f"must not set {name}"):
+        Settings()
+
+
 def test_a_deadline_beyond_the_leases_duration_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FINETUNE_LEASE_DEADLINE_SECONDS", "15")
     with pytest.raises(ValidationError, match="two leaders may act"):

@@ -152,6 +152,12 @@ def test_the_report_url_is_that_of_this_finetune() -> None:
     )
 
 
+def test_the_administrators_variables_reach_the_trainer() -> None:
+    settings = Settings(namespace="o", trainer_image="t", trainer_environment={"HF_ENDPOINT": "https://hub"})
+    (container,) = _made(world.SPEC, settings)[1]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "HF_ENDPOINT", "value": "https://hub"} in container["env"]
+
+
 def test_a_gpu_of_the_user_s_own_resources_does_not_double_the_count() -> None:
     runtime = {"gpusPerNode": 1, "resources": {"limits": {"nvidia.com/gpu": 4}}}
     (container,) = _pod(world.changed(world.SPEC, "runtime", runtime))["containers"]

@@ -114,6 +114,7 @@ def _environment(namespace: str, name: str, image: str, settings: Settings) -> d
     path = f"/apis/{names.API_VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}/status"
     return {
         **_CACHES,
+        **settings.trainer_environment,
         ENV_IMAGE: image,
         ENV_SERVER_URL: f"{settings.report_url.rstrip('/')}{path}",
         ENV_SERVER_CA: f"{CONFIG_DIR}/{CA_FILE}",
