@@ -1,11 +1,16 @@
 """Models that are built once for all tests of the trainer; copy before changing one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from demo.tiny_models import build_text_model, build_vision_language_model
+from finetune_trainer import retries
+from tests.trainer.servers.gcs import Gcs, running_gcs
+from tests.trainer.servers.registry import Registry, running_registry
+from tests.trainer.servers.s3 import S3, running_s3
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,3 +33,32 @@ def vision_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "vision"
     build_vision_language_model(path, page_size=64)
     return path
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A store with the protocol of S3."""
+    with running_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gcs]:
+    """A store with the protocol of Google Cloud Storage."""
+    with running_gcs(tmp_path_factory.mktemp("gcs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """An OCI registry that asks for a password."""
+    with running_registry(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Retries without their pauses, which are put down here in seconds."""
+    taken: list[float] = []
+    monkeypatch.setattr(retries, "sleep", taken.append)
+    return taken

@@ -61,7 +61,15 @@ class TargetInUse(TrainerError):
 
 
 class SourceUnavailable(TrainerError):
+    """retry_after_seconds: how long the source itself asked to be left alone."""
+
     exit_code = ExitCode.SOURCE_UNAVAILABLE
+
+    def __init__(
+        self, reason: str, message: str, hint: str = "", *, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(reason, message, hint)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class OutOfMemory(TrainerError):

@@ -18,7 +18,9 @@ class Places:
 
     volumes: one folder that holds a folder for every claim, or the folder of each claim.
     secrets: holds `<name>/<key>` for every secretRef.
-    work: scratch space; caches, checkpoints, the model before it is published.
+    work: scratch space; checkpoints, the model before it is published.
+    config_maps: holds `<name>/<key>` for every ConfigMap that a URI names; None where there are none.
+    shared_cache: downloads, kept for other runs and used by several at once; None keeps them in `work`.
     private_addresses: let https:// sources reach hosts with private addresses. Off wherever a spec comes from
     somebody else: a run must not read the network it happens to stand in.
     """
@@ -26,6 +28,8 @@ class Places:
     volumes: Path | Mapping[str, Path]
     secrets: Path
     work: Path
+    config_maps: Path | None = None
+    shared_cache: Path | None = None
     private_addresses: bool = False
 
     def volume(self, claim: str) -> Path:
@@ -43,22 +47,49 @@ class Places:
             )
         return folder
 
-    def token(self, reference: SecretRef | None) -> str | None:
-        """The key `token` of a Secret; None without a reference. Raises NoAccess if it is absent or empty."""
+    @property
+    def cache(self) -> Path:
+        """Where downloads are kept."""
+        return self.shared_cache or self.work / "cache"
+
+    def secret(self, reference: SecretRef | None) -> Path | None:
+        """The folder with the keys of a Secret; None without a reference. Raises NoAccess if it is absent."""
         if reference is None:
             return None
-        try:
-            text = (self.secrets / reference.name / "token").read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise _no_token(reference.name, "could not be read") from error
-        if not text:
-            raise _no_token(reference.name, "is empty")
-        return text
+        folder = self.secrets / reference.name
+        if not folder.is_dir():
+            raise NoAccess(
+                "SecretMissing",
+                f"Secret {reference.name!r} has no folder on this machine",
+                f"create the Secret {reference.name!r}, or with `finetune-trainer run` a folder of its keys",
+            )
+        return folder
+
+    def token(self, reference: SecretRef | None) -> str | None:
+        """The key `token` of a Secret; None without a reference. Raises NoAccess if it is absent or empty."""
+        folder = self.secret(reference)
+        return None if folder is None else read_key(folder, "token")
 
 
-def _no_token(name: str, found: str) -> NoAccess:
+def read_key(secret: Path, key: str) -> str:
+    """A key of a Secret, without blanks around it. Raises NoAccess if it is absent or empty."""
+    try:
+        text = (secret / key).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _no_key(secret.name, key, "could not be read") from error
+    if not text:
+        raise _no_key(secret.name, key, "is empty")
+    return text
+
+
+def read_optional_key(secret: Path, key: str) -> str | None:
+    """A key that a Secret may lack."""
+    return read_key(secret, key) if (secret / key).exists() else None
+
+
+def _no_key(name: str, key: str, found: str) -> NoAccess:
     return NoAccess(
         "SecretKeyMissing",
-        f"key `token` of Secret {name!r} {found}",
-        f"create the Secret {name!r} with a key `token`",
+        f"key `{key}` of Secret {name!r} {found}",
+        f"give the Secret {name!r} a key `{key}`",
     )

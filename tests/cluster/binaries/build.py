@@ -89,7 +89,12 @@ KUBERNETES = Module(
 )
 ETCD = Module(name="etcd", path="go.etcd.io/etcd/server/v3", commands={"etcd": "go.etcd.io/etcd/server/v3"})
 HELM = Module(name="helm", path="helm.sh/helm/v4", commands={"helm": "helm.sh/helm/v4/cmd/helm"})
-MODULES = {module.name: module for module in (KUBERNETES, ETCD, HELM)}
+FAKE_GCS_SERVER = Module(
+    name="fake-gcs-server",
+    path="github.com/fsouza/fake-gcs-server",
+    commands={"fake-gcs-server": "github.com/fsouza/fake-gcs-server"},
+)
+MODULES = {module.name: module for module in (KUBERNETES, ETCD, HELM, FAKE_GCS_SERVER)}
 
 
 def cache_root() -> Path:

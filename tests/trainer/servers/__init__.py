@@ -1,0 +1,1 @@
+"""Servers that sources are read from and models published to, each the real program, on this machine."""
