@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer import losses, selection
-from finetune_trainer.data import check_inputs, load_evaluation_data, load_training_data
+from finetune_trainer.data import fit_to_model, load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData, InvalidSpec, OutOfMemory, StorageFailed
 from finetune_trainer.models import load_model, save_model
 from finetune_trainer.places import Places
@@ -157,7 +157,7 @@ def test_images_are_trained_on_and_decoded_once_a_step(
     open_image = Image.open
     rows = load_training_data(spec, places)
     model = load_model(vision_model, spec.model, seed=1)
-    check_inputs(model, rows, [])
+    fit_to_model(model, rows, {})
 
     def spy(*args: Any, **options: Any) -> Any:
         opened.append(1)
@@ -332,10 +332,10 @@ def test_images_for_a_model_that_reads_text_are_refused(text_model: Path, places
     write_jsonl(data / "train.jsonl", pairs(1))
     texts = load_training_data(spec, places)
     for training, sets, where in (
-        (images, [], "column of role 'positive' in train set 'train'"),
-        (texts, list(evaluation.values()), "corpus of eval set 'dev'"),
+        (images, {}, "column of role 'positive' in train set 'train'"),
+        (texts, evaluation, "corpus of eval set 'dev'"),
     ):
         with pytest.raises(InvalidData) as raised:
-            check_inputs(model, training, sets)
+            fit_to_model(model, training, sets)
         assert raised.value.reason == "UnsupportedModality"
         assert raised.value.message.startswith(f"{where} holds image inputs; the model reads text")

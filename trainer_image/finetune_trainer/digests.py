@@ -53,6 +53,11 @@ def text_key(text: str) -> str:
     return hashlib.sha256(b"text\0" + text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]
 
 
-def image_key(encoded: bytes) -> str:
-    """Content key of an image, over its encoded bytes: nothing is decoded for it."""
-    return hashlib.sha256(b"image\0" + encoded).hexdigest()[:_KEY_DIGITS]
+def media_key(kind: str, encoded: bytes) -> str:
+    """Content key of an image or recording, over its encoded bytes: nothing is decoded for it."""
+    return hashlib.sha256(kind.encode() + b"\0" + encoded).hexdigest()[:_KEY_DIGITS]
+
+
+def joined_key(keys: Iterable[str]) -> str:
+    """Content key of a list or a mix of inputs, over the keys of its parts."""
+    return hashlib.sha256(("joined\0" + "\0".join(keys)).encode()).hexdigest()[:_KEY_DIGITS]

@@ -3,13 +3,12 @@
 Nothing here reads a source or judges it; that is `data` and what stands below it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.Image import Image
 from typing_extensions import override
 
 from finetune_api.loss import Loss
@@ -21,12 +20,19 @@ if TYPE_CHECKING:
 LABEL = "label"
 """Name of the column of labels in rows to train on."""
 
-Input = str | Image
-"""A text or a decoded image."""
+Input = Any
+"""One input, as `encode`, `predict` and `preprocess` of the library take it:
+
+a text: str; an image: PIL.Image.Image;
+audio: {"audio": {"array": (samples,) float32, "sampling_rate": Hz}};
+video: {"video": {"array": (frames, height, width, 3) uint8, "video_metadata": {"fps": ...}}};
+a mix: a dict of `text`, `image`, `audio` and `video`, as far as there are, each without its own dict around;
+of a column of lists: a list of these.
+"""
 
 
 class Cells(Sequence[Input]):
-    """Cells of tables as one sequence. An image is decoded each time it is looked at, and not kept."""
+    """Cells of tables as one sequence. Media are decoded each time they are looked at, and not kept."""
 
     def __init__(self, columns: Sequence["datasets.Dataset"], places: Sequence[tuple[int, int]]) -> None:
         """columns: tables of one column each; places: (column, row) of every element."""
@@ -57,11 +63,14 @@ class Cells(Sequence[Input]):
         """These elements, in this order."""
         return Cells(self._columns, [self._places[row] for row in rows])
 
+    def with_columns(self, change: Callable[["datasets.Dataset"], "datasets.Dataset"]) -> "Cells":
+        """The same cells, each column of them changed."""
+        return Cells([change(column) for column in self._columns], self._places)
+
     def _cell(self, place: tuple[int, int]) -> Input:
         column, row = place
         cells: dict[str, Any] = self._columns[column][row]
         (cell,) = cells.values()
-        assert isinstance(cell, str | Image)  # noqa: S101 - for the type checker; tables hold nothing else
         return cell
 
 

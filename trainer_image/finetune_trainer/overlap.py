@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import EvaluationData, LabelledData, TrainingData, TrainingSet
+
+if TYPE_CHECKING:
+    import datasets
 
 _LONGEST_EXAMPLE = 40
 """Characters of a query that a message may show: enough to find it, too little to leak the data."""
@@ -53,13 +56,23 @@ def _shared_rows(training: TrainingSet, data: EvaluationData) -> list[int]:
 
 def _note(training: TrainingSet, data: EvaluationData, rows: list[int]) -> str:
     (column, *_) = training.input_columns
-    found = training.rows[rows[0]][column] if training.rows.features[column].dtype == "string" else "an image"
-    shown = found if len(found) <= _LONGEST_EXAMPLE else found[:_LONGEST_EXAMPLE] + "..."
+    shown = _example(training.rows, rows[0], column)
     what = "the inputs" if isinstance(data, LabelledData) else "a query"
     return (
         f"{len(rows)} of {len(training.rows)} rows of train set {training.name!r} have {what} of eval set"
-        f" {data.name!r}{_with_answer(training, data, rows)}; the first is row {rows[0]}: {shown!r}"
+        f" {data.name!r}{_with_answer(training, data, rows)}; the first is row {rows[0]}: {shown}"
     )
+
+
+def _example(rows: "datasets.Dataset", row: int, column: str) -> str:
+    """The beginning of a text; of anything else its kind."""
+    from finetune_trainer.features import modalities
+
+    kinds = modalities(rows.features[column])
+    if kinds != ("text",):
+        return f"of {' and '.join(kinds)}"
+    text = str(rows.select_columns([column])[row][column])
+    return repr(text if len(text) <= _LONGEST_EXAMPLE else text[:_LONGEST_EXAMPLE] + "...")
 
 
 def _with_answer(training: TrainingSet, data: EvaluationData, rows: list[int]) -> str:

@@ -6,15 +6,18 @@ one page, only one of them can rank first.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
 
 import numpy as np
 
 from finetune_api.data import TrainSet
+from finetune_trainer.columns import Column
 from finetune_trainer.digests import content_digest
+from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import LABEL, Cells, Collection, LabelledData, RetrievalData, TrainingSet
+from finetune_trainer.labels import Label, read_labels
 from finetune_trainer.places import Places
-from finetune_trainer.tables import Column, Table, read_table
+from finetune_trainer.tables import Table, read_table
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Rows:
     """A table by role. inputs: by the name of their role, all of one length; labels: one a row."""
 
     inputs: dict[str, Column]
-    labels: tuple[Any, ...] | None
+    labels: tuple[Label, ...] | None
     groups: tuple[str, ...] | None
 
     @property
@@ -33,14 +36,26 @@ class Rows:
         return content_digest([*parts, *labels])
 
 
-def _read_rows(source: TrainSet, places: Places, group_by: str | None = None) -> Rows:
+def _read_rows(
+    source: TrainSet, places: Places, group_by: str | None = None, *, lists: tuple[str, ...] = ("input",)
+) -> Rows:
+    """lists: how the roles begin that may hold lists of inputs."""
     columns = source.columns
     grouped = [group_by] if group_by else []
     table = read_table(source, places, [*columns.all, *grouped], max_rows=source.max_rows)
     read = {name: table.column(name) for name in dict.fromkeys(columns.inputs_by_name.values())}
+    inputs = {role: read[name] for role, name in columns.inputs_by_name.items()}
+    for role, column in inputs.items():
+        if column.items is not None and not role.startswith(lists):
+            raise InvalidData(
+                "UnsupportedCell",
+                f"column {column.name!r} of {table.where} holds lists; as {role!r} it must hold one input"
+                " a row",
+                "name the column under `inputs`, or give each item a row of its own",
+            )
     return Rows(
-        inputs={role: read[name] for role, name in columns.inputs_by_name.items()},
-        labels=tuple(table.values(columns.label)) if columns.label else None,
+        inputs=inputs,
+        labels=read_labels(table.values(label), label, table.where) if (label := columns.label) else None,
         groups=_groups(table, group_by),
     )
 
@@ -89,14 +104,18 @@ def _collection(column: Column, ids: tuple[str, ...]) -> Collection:
 
 def load_rankings(source: TrainSet, places: Places, group_by: str | None) -> RetrievalData:
     """Every different query with all its positives; every different positive and negative is the corpus."""
-    rows = _read_rows(source, places, group_by)
-    query, positive = rows.inputs["query"], rows.inputs["positive"]
-    documents = [c for role, c in rows.inputs.items() if role != "query"]
+    rows = _read_rows(source, places, group_by, lists=("positive", "negative"))
+    query, documents = rows.inputs["query"], _without_query(rows)
     query_ids, queries = _number("q", [query])
-    document_ids, corpus = _number("d", documents)
+    document_ids, corpus = _number("d", [_items(c) for c in documents.values()])
     relevant: dict[str, set[str]] = {}
-    for one, answer in zip(query.keys, positive.keys, strict=True):
-        relevant.setdefault(query_ids[one], set()).add(document_ids[answer])
+    candidates: dict[str, dict[str, None]] = {}
+    for role, column in documents.items():
+        for one, keys in zip(query.keys, _keys_by_row(column), strict=True):
+            found = [document_ids[key] for key in keys]
+            candidates.setdefault(query_ids[one], {}).update(dict.fromkeys(found))
+            if role == "positive":
+                relevant.setdefault(query_ids[one], set()).update(found)
     return RetrievalData(
         name=source.name,
         queries=queries,
@@ -105,7 +124,24 @@ def load_rankings(source: TrainSet, places: Places, group_by: str | None) -> Ret
         unjudged_queries=0,
         digest=rows.digest,
         groups=None if rows.groups is None else _first_of_each(query.keys, rows.groups),
+        candidates={q: tuple(d) for q, d in candidates.items()},
     )
+
+
+def _without_query(rows: Rows) -> dict[str, Column]:
+    return {role: column for role, column in rows.inputs.items() if role != "query"}
+
+
+def _items(column: Column) -> Column:
+    """All items of a column of lists; any other column is its own items."""
+    return column.items or column
+
+
+def _keys_by_row(column: Column) -> list[Sequence[str]]:
+    if column.items is None:
+        return [(key,) for key in column.keys]
+    ends = accumulate(column.lengths)
+    return [column.items.keys[end - n : end] for end, n in zip(ends, column.lengths, strict=True)]
 
 
 def _first_of_each(keys: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:

@@ -15,12 +15,13 @@ from finetune_trainer import downloads
 from finetune_trainer.digests import file_digest, model_digest
 from finetune_trainer.errors import InvalidData, InvalidSpec
 from finetune_trainer.hub import hub_errors, open_hub
+from finetune_trainer.media_formats import MEDIA_SUFFIXES
 from finetune_trainer.places import Places
 from finetune_trainer.splits import (
     TABLE_SUFFIXES,
     choose_files,
     choose_files_by_card,
-    is_image_folder,
+    is_media_folder,
     listed,
 )
 from finetune_trainer.storage import storage_errors
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """Weights only as safetensors: other formats are pickles, which run code when they are read."""
 NOT_MODEL_FILES = ["onnx/*", "openvino/*", "*checkpoint-*"]
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tiff", ".webp")
-"""What the library takes for images; anything else it would train as text."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Fetched:
     path: of a model its folder; of a table the folder that its files and images lie in.
     revision: the commit, or "sha256:..." of the content.
     files: of a table, its files; several are pieces of one table.
-    root: images must not lie outside of this folder.
+    root: media must not lie outside of this folder.
     """
 
     path: Path
@@ -191,9 +190,9 @@ def _files_of_subset(names: list[str], source: TableSource) -> list[str]:
 
 
 def _may_be_named_by(tables: list[str], name: str) -> bool:
-    """Images that a table may name: parquet carries its own, unless it is the metadata of a folder."""
-    names_images = is_image_folder(tables) or not tables[0].endswith(".parquet")
-    return names_images and name.lower().endswith(IMAGE_SUFFIXES)
+    """Media that a table may name: parquet and Arrow carry their own, but for the metadata of a folder."""
+    names_media = is_media_folder(tables) or not tables[0].endswith((".parquet", ".arrow"))
+    return names_media and name.lower().endswith(MEDIA_SUFFIXES)
 
 
 def _literal(name: str) -> str:

@@ -13,8 +13,10 @@ import yaml
 
 from finetune_trainer.errors import InvalidData
 
-TABLE_SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
+TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".json", ".csv")
 _METADATA = "metadata"
+_ABOUT_TABLES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+"""What the `datasets` library writes beside the tables that it saves."""
 _SHARD = re.compile(r"^(?P<table>.+)-[0-9]{5}-of-[0-9]{5}$")
 _LISTED = 8
 """Names that a message lists before it breaks off."""
@@ -26,7 +28,7 @@ def choose_files(names: Iterable[str], *, split: str | None, where: str) -> list
     names: of all files below the folder, with / between folders. where: the folder, for messages.
     Several files of one answer are pieces of one table, in the order of their names.
     """
-    tables = [n for n in names if n.endswith(TABLE_SUFFIXES)]
+    tables = [n for n in names if n.endswith(TABLE_SUFFIXES) and PurePosixPath(n).name not in _ABOUT_TABLES]
     places = _tables_by_place(tables, split)
     if not places:
         wanted = "one table" if split is None else f"files {split}.*, {split}-* or a folder {split}"
@@ -136,8 +138,8 @@ def _fits(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, pattern.replace("**/", ""))
 
 
-def is_image_folder(files: Sequence[str]) -> bool:
-    """Whether a table is the metadata of the images around it."""
+def is_media_folder(files: Sequence[str]) -> bool:
+    """Whether a table is the metadata of the images, audio or videos around it."""
     return all(PurePosixPath(f).stem == _METADATA for f in files)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from finetune_trainer.data import (
-    check_inputs,
+    fit_to_model,
     load_evaluation_data,
     load_training_data,
     resolve_overlap,
@@ -64,20 +64,20 @@ def prepare(run: Run) -> Material:
     run.stop.check()
     model = load_model(fetched.path, spec.model, seed=spec.training.seed)
     check_dimensions(model, spec)
-    check_inputs(model, training, list(evaluation.values()))
+    fitted = fit_to_model(model, training, evaluation)
     training, mined = mine_negatives(
         model,
         spec,
-        training,
-        list(evaluation.values()),
+        fitted.training,
+        list(fitted.evaluation.values()),
         run.places,
         revision=fetched.revision,
         heartbeat=run.heartbeat,
     )
-    for note in mined:
+    for note in (*fitted.notes, *mined):
         run.note(note)
     full = model.get_embedding_dimension() or 0
-    return Material(fetched.revision, model, training, evaluation, wanted_dimensions(spec, full))
+    return Material(fetched.revision, model, training, fitted.evaluation, wanted_dimensions(spec, full))
 
 
 def measure_as_saved(
