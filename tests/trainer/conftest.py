@@ -1,16 +1,38 @@
 """Models that are built once for all tests of the trainer; copy before changing one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from demo import tiny_models
 from demo.tiny_models import build_text_model, build_vision_language_model
 from finetune_trainer import retries
 from tests.trainer.servers.gcs import Gcs, running_gcs
 from tests.trainer.servers.registry import Registry, running_registry
 from tests.trainer.servers.s3 import S3, running_s3
+
+TINY: dict[str, Callable[[Path], None]] = {
+    "text": tiny_models.build_text_model,
+    "text checkpoint": tiny_models.build_text_checkpoint,
+    "masked language": tiny_models.build_masked_language_checkpoint,
+    "reranker": tiny_models.build_text_reranker,
+    "sparse": tiny_models.build_sparse_model,
+    "multi-vector": tiny_models.build_multi_vector_model,
+    "static": tiny_models.build_static_model,
+    "vision": partial(tiny_models.build_vision_language_model, page_size=64),
+    "vision embedder": partial(tiny_models.build_vision_language_embedder, page_size=64),
+    "vision reranker": partial(tiny_models.build_vision_language_reranker, head="LogitScore", page_size=64),
+    "vision dense reranker": partial(tiny_models.build_vision_language_reranker, head="Dense", page_size=64),
+    "clip": tiny_models.build_clip_checkpoint,
+    "vision encoder": tiny_models.build_vision_encoder,
+    "clap": tiny_models.build_audio_text_model,
+    "whisper": tiny_models.build_whisper_checkpoint,
+    "whole whisper": partial(tiny_models.build_whisper_checkpoint, encoder_only=False),
+}
+"""What `tiny` builds, by name."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,3 +84,17 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     taken: list[float] = []
     monkeypatch.setattr(retries, "sleep", taken.append)
     return taken
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a small untrained model of TINY, built when it is first asked for."""
+    folder = tmp_path_factory.mktemp("tiny")
+
+    def path_of(name: str) -> Path:
+        path = folder / name.replace(" ", "-")
+        if not path.is_dir():
+            TINY[name](path)
+        return path
+
+    return path_of

@@ -18,7 +18,8 @@ from tests.trainer.builders import a_spec
 
 @pytest.fixture(scope="module")
 def model(text_model: Path) -> SentenceTransformer:
-    return load_model(text_model, Model(uri="pvc://models/base"), seed=1)
+    loaded: SentenceTransformer = load_model(text_model, Model(uri="pvc://models/base"), seed=1)
+    return loaded
 
 
 def features(model: SentenceTransformer) -> list[dict[str, Any]]:

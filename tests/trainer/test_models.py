@@ -23,7 +23,8 @@ def a_model(**fields: Any) -> Model:
 
 
 def load(path: Path, **fields: Any) -> SentenceTransformer:
-    return load_model(path, a_model(**fields), seed=1)
+    model: SentenceTransformer = load_model(path, a_model(**fields), seed=1)
+    return model
 
 
 def embedding(model: SentenceTransformer, text: str = "invoice 7") -> Any:

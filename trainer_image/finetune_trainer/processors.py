@@ -7,12 +7,9 @@ import inspect
 import json
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetune_trainer.errors import InvalidModel, InvalidSpec
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 _EDGES = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
 """How processors that count pixels write them down: in `size`, and that is what a saved model has."""
@@ -22,10 +19,11 @@ _OF_A_CALL = {"return_tensors", "data_format", "input_data_format", "device", "d
 _TYPED = {"model_max_length": "model.maxSeqLength", "max_seq_length": "model.maxSeqLength"}
 
 
-def check_processor(path: Path, arguments: dict[str, Any]) -> None:
-    """Raises InvalidSpec for arguments that the processor saved in `path` does not have."""
-    if not arguments:
-        return
+def check_processor(path: Path, arguments: dict[str, Any], *, trusted: bool = False) -> None:
+    """Raises InvalidSpec for arguments that the processor saved in `path` does not have.
+
+    trusted: whether code that comes with it may be run.
+    """
     from transformers import AutoProcessor
 
     for name, field in _TYPED.items():
@@ -33,7 +31,7 @@ def check_processor(path: Path, arguments: dict[str, Any]) -> None:
             raise InvalidSpec("TypedField", f"`model.processor.{name}` must be left out", f"set `{field}`")
     try:
         load: Any = AutoProcessor.from_pretrained
-        processor = load(path, local_files_only=True)
+        processor = load(path, local_files_only=True, trust_remote_code=trusted)
     except (OSError, ValueError) as error:
         raise InvalidModel("UnreadableModel", "the model has no processor that can be loaded") from error
     known = _known_arguments(processor)
@@ -60,9 +58,8 @@ def _known_arguments(processor: Any) -> set[str]:
     return known - _OF_FILES - _OF_A_CALL - set(_TYPED)
 
 
-def verify_processor(model: "SentenceTransformer", arguments: dict[str, Any]) -> None:
+def verify_processor(processor: Any, arguments: dict[str, Any]) -> None:
     """Raises InvalidSpec when an argument has not become part of the processor, and so of the saved model."""
-    processor = model.processor
     images = getattr(processor, "image_processor", processor)
     settings = images.to_dict() if hasattr(images, "to_dict") else {}
     tokenizer = getattr(processor, "tokenizer", processor)

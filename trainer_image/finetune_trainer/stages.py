@@ -15,6 +15,7 @@ from finetune_trainer.data import (
     load_training_data,
     resolve_overlap,
 )
+from finetune_trainer.digests import content_digest
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
 from finetune_trainer.inputs import EvaluationData, RetrievalData, TrainingData
 from finetune_trainer.measurement import (
@@ -24,11 +25,17 @@ from finetune_trainer.measurement import (
     wanted_dimensions,
     wanted_metrics,
 )
-from finetune_trainer.models import check_dimensions, load_model, reload_model, save_model
+from finetune_trainer.models import (
+    check_dimensions,
+    embedding_dimension,
+    load_model,
+    reload_model,
+    save_model,
+)
 from finetune_trainer.negatives import mine_negatives
 from finetune_trainer.results import Results, Sources, measurement_notes
 from finetune_trainer.run import Run
-from finetune_trainer.sources import fetch_model
+from finetune_trainer.sources import Fetched, fetch_model
 from finetune_trainer.training import TrainingResult, train
 
 if TYPE_CHECKING:
@@ -60,10 +67,12 @@ def prepare(run: Run) -> Material:
         run.note(note)
     check_gates(spec, evaluation)
     run.stop.check()
-    fetched = fetch_model(spec.model, run.places)
+    fetched = {route: fetch_model(part, run.places) for route, part in spec.model.sources.items()}
     run.stop.check()
-    model = load_model(fetched.path, spec.model, seed=spec.training.seed)
+    folders = {route: one.path for route, one in fetched.items()}
+    model = load_model(folders, spec.model, seed=spec.training.seed)
     check_dimensions(model, spec)
+    revision = _revision(fetched)
     fitted = fit_to_model(model, training, evaluation)
     training, mined = mine_negatives(
         model,
@@ -71,13 +80,20 @@ def prepare(run: Run) -> Material:
         fitted.training,
         list(fitted.evaluation.values()),
         run.places,
-        revision=fetched.revision,
+        revision=revision,
         heartbeat=run.heartbeat,
     )
     for note in (*fitted.notes, *mined):
         run.note(note)
-    full = model.get_embedding_dimension() or 0
-    return Material(fetched.revision, model, training, fitted.evaluation, wanted_dimensions(spec, full))
+    full = embedding_dimension(model)
+    return Material(revision, model, training, fitted.evaluation, wanted_dimensions(spec, full))
+
+
+def _revision(fetched: Mapping[str, Fetched]) -> str:
+    """Of the base model; of several encoders, a digest over all of theirs."""
+    if len(fetched) == 1:
+        return next(iter(fetched.values())).revision
+    return content_digest(part for route, one in fetched.items() for part in (route, one.revision))
 
 
 def measure_as_saved(

@@ -11,7 +11,7 @@ from finetune_trainer.errors import InvalidModel
 from finetune_trainer.splits import listed
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from torch import nn
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +63,10 @@ def loading_reports() -> Iterator[list[Any]]:
         modeling_utils.log_state_dict_report = log
 
 
-def refuse_missing_weights(model: "SentenceTransformer", reports: list[Any], allowed: list[str]) -> None:
-    if model.transformers_model is not None and not reports:
+def refuse_missing_weights(model: "nn.Module", reports: list[Any], allowed: list[str]) -> None:
+    from transformers import PreTrainedModel
+
+    if not reports and any(isinstance(module, PreTrainedModel) for module in model.modules()):
         raise RuntimeError(
             "transformers has not reported which weights it loaded; its version must be the pinned one"
         )

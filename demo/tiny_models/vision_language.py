@@ -1,25 +1,15 @@
-"""Models with random weights, below half a million parameters: what tests and demo have in place of a hub.
+"""Tiny models of the Qwen3-VL architecture: they read texts, images and video."""
 
-They are real checkpoints of their architectures, only small, and repeat bit for bit: vocabularies are counted
-in texts of this repository (or texts handed in), weights come from a seed.
-"""
-
-import collections
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.cross_encoder.modules import LogitScore
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from transformers import (
-    BertConfig,
-    BertModel,
-    BertTokenizer,
-    PreTrainedConfig,
     Qwen2Tokenizer,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
@@ -28,14 +18,8 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from demo.pages import SIZE, plan_pages
-
-WIDTH = 64
-"""Dimensions of the embeddings."""
-MAX_TEXT_TOKENS = 128
-_LAYERS = 2
-_HEADS = 4
-_SEED = 0
+from demo.pages import SIZE
+from demo.tiny_models.checkpoints import HEADS, LAYERS, WIDTH, built_in_texts, save_checkpoint, seeded
 
 _PATCHES: dict[str, Any] = {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
 _VISION_TOKENS = {
@@ -59,29 +43,6 @@ _CHAT_TEMPLATE = """\
 """
 
 
-def built_in_texts() -> list[str]:
-    """Texts for the vocabulary unless others are handed in: the queries of the demo's train pages."""
-    return [page.query for page in plan_pages().train]
-
-
-def build_text_model(path: Path, texts: Sequence[str] | None = None) -> None:
-    """Save an untrained BERT with mean pooling as a SentenceTransformer."""
-    tokenizer = BertTokenizer(vocab=_count_words(texts or built_in_texts()), model_max_length=MAX_TEXT_TOKENS)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        num_hidden_layers=_LAYERS,
-        num_attention_heads=_HEADS,
-        intermediate_size=2 * WIDTH,
-        max_position_embeddings=MAX_TEXT_TOKENS,
-    )
-    with TemporaryDirectory() as checkpoint:
-        _save_checkpoint(Path(checkpoint), BertModel, config, tokenizer)
-        modules = [Transformer(checkpoint, max_seq_length=MAX_TEXT_TOKENS), Pooling(WIDTH, "mean")]
-        model = SentenceTransformer(modules=modules, device="cpu")
-    model.save_pretrained(str(path), create_model_card=False)
-
-
 def build_vision_language_model(
     path: Path, texts: Sequence[str] | None = None, *, page_size: int = SIZE
 ) -> None:
@@ -93,31 +54,46 @@ def build_vision_language_model(
     tokenizer = _train_byte_pairs(texts or built_in_texts())
     config = _vision_language_config(tokenizer)
     processor = _vision_language_processor(tokenizer, pixels=page_size * page_size)
-    _save_checkpoint(path, Qwen3VLForConditionalGeneration, config, processor)
+    save_checkpoint(path, Qwen3VLForConditionalGeneration, config, processor)
 
 
-def _save_checkpoint(path: Path, architecture: Any, config: PreTrainedConfig, reader: Any) -> None:
-    """Weights from the seed, without touching the caller's random state; reader: tokenizer or processor."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
-        model = architecture(config)
-    model.save_pretrained(path)
-    reader.save_pretrained(path)
+def build_vision_language_embedder(
+    path: Path, texts: Sequence[str] | None = None, *, page_size: int = SIZE
+) -> None:
+    """The same as an embedding model: last-token pooling, unit length, prompts for queries and documents."""
+    with TemporaryDirectory() as checkpoint:
+        build_vision_language_model(Path(checkpoint), texts, page_size=page_size)
+        modules = [Transformer(checkpoint), Pooling(WIDTH, "lasttoken"), Normalize()]
+        prompts = {"query": "find: ", "document": "page: "}
+        model = SentenceTransformer(modules=modules, prompts=prompts, device="cpu")
+    model.save_pretrained(str(path), create_model_card=False)
 
 
-def _count_words(texts: Sequence[str], size: int = 2048) -> dict[str, int]:
-    """A WordPiece vocabulary: single characters, then whole words, the most frequent first.
+def build_vision_language_reranker(
+    path: Path,
+    texts: Sequence[str] | None = None,
+    *,
+    head: Literal["Dense", "LogitScore"],
+    page_size: int = SIZE,
+) -> None:
+    """The same as a reranker of pairs of texts and images; LogitScore takes the tokens 1 and 0."""
+    with TemporaryDirectory() as checkpoint:
+        build_vision_language_model(Path(checkpoint), texts, page_size=page_size)
+        build = _dense_head if head == "Dense" else _logit_head
+        with seeded():
+            model = CrossEncoder(modules=build(checkpoint), device="cpu")
+    model.save_pretrained(str(path), create_model_card=False)
 
-    Not `tokenizers.trainers.WordPieceTrainer`: its ids differ from one run to the next.
-    """
-    characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
-    normalize, split = BertNormalizer().normalize_str, BertPreTokenizer().pre_tokenize_str
-    counts = collections.Counter(
-        word for text in texts for word, _ in split(normalize(text)) if len(word) > 1
-    )
-    pieces += sorted(counts, key=lambda word: (-counts[word], word))
-    return {piece: number for number, piece in enumerate(pieces[:size])}
+
+def _dense_head(checkpoint: str) -> list[Any]:
+    score = Dense(WIDTH, 1, activation_function=torch.nn.Identity(), module_output_name="scores")
+    return [Transformer(checkpoint), Pooling(WIDTH, "lasttoken"), score]
+
+
+def _logit_head(checkpoint: str) -> list[Any]:
+    transformer = Transformer(checkpoint, transformer_task="any-to-any")
+    relevant, other = (transformer.tokenizer.convert_tokens_to_ids(token) for token in ("1", "0"))
+    return [transformer, LogitScore(relevant, other)]
 
 
 def _train_byte_pairs(texts: Sequence[str], size: int = 1024) -> Qwen2Tokenizer:
@@ -144,20 +120,20 @@ def _vision_language_config(tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
         "vocab_size": len(tokenizer),
         "hidden_size": WIDTH,
         "intermediate_size": 2 * WIDTH,
-        "num_hidden_layers": _LAYERS,
-        "num_attention_heads": _HEADS,
-        "num_key_value_heads": _HEADS // 2,
-        "head_dim": WIDTH // _HEADS,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": HEADS // 2,
+        "head_dim": WIDTH // HEADS,
         "max_position_embeddings": 4096,
         "rope_parameters": rope,
         "pad_token_id": tokenizer.pad_token_id,
         "tie_word_embeddings": True,
     }
     vision = {
-        "depth": _LAYERS,
+        "depth": LAYERS,
         "hidden_size": WIDTH,
         "intermediate_size": 2 * WIDTH,
-        "num_heads": _HEADS,
+        "num_heads": HEADS,
         "out_hidden_size": WIDTH,
         "patch_size": _PATCHES["patch_size"],
         "temporal_patch_size": _PATCHES["temporal_patch_size"],
