@@ -36,16 +36,48 @@ def test_lines_come_as_often_as_the_interval_lets_them(caplog: pytest.LogCapture
     assert [r.message for r in caplog.records][1:] == ["encoded 10 of 20 inputs", "encoded 20 of 20 inputs"]
 
 
-def test_a_terminal_shows_a_bar_for_each_phase() -> None:
+def shown_by(*, width: int = 120, failed: bool = False) -> str:
+    """What a terminal got of two phases."""
     shown = io.StringIO()
-    bars = Bars(Console(file=shown, force_terminal=True, width=120, color_system=None))
+    bars = Bars(Console(file=shown, force_terminal=True, width=width, color_system=None))
     bars.begin("Baseline")
     bars.encoded(10, 20)
     bars.begin("Training")
     bars.trained(progress(50))
+    bars._progress.refresh()  # as it does by itself ten times a second
     bars.note("[not markup]")
-    bars.close()
-    text = shown.getvalue()
+    bars.close(failed=failed)
+    return shown.getvalue()
+
+
+def last_lines(text: str) -> list[str]:
+    """The bars as they stay."""
+    return [line.split("\x1b[2K")[-1].rstrip() for line in text.rstrip("\x1b[?25h\n").splitlines()[-2:]]
+
+
+def test_a_terminal_shows_a_bar_for_each_phase() -> None:
+    text = shown_by()
     assert "Measuring the base model" in text
-    assert "50/100, loss 0.2500, 31.2 rows/s, 2:05 left" in text
+    assert "loss 0.2500, 2:05 left, step 50 of 100, 31.2 rows/s" in text
     assert "note: [not markup]" in text
+
+
+def test_a_finished_phase_keeps_what_it_did_and_no_remaining_time() -> None:
+    base, training = last_lines(shown_by())
+    assert base.startswith("✓ Measuring the base model")
+    assert base.endswith("20 inputs")
+    assert training.startswith("✓ Training")
+    assert training.endswith("50 steps, loss 0.2500, 31.2 rows/s")
+
+
+def test_a_failed_phase_is_not_shown_as_done() -> None:
+    base, training = last_lines(shown_by(failed=True))
+    assert base.startswith("✓")
+    assert training.startswith("✗ Training")
+
+
+def test_a_narrow_terminal_keeps_one_line_for_a_bar() -> None:
+    base, training = last_lines(shown_by(width=80))
+    assert base.startswith("✓")
+    assert training.startswith("✓")
+    assert len(training) <= 80

@@ -1,12 +1,13 @@
-"""The command line: `finetune-trainer run SPEC.yaml` on this machine, `finetune-trainer pod` in a Job.
+"""The command line: `finetune-trainer run SPEC.yaml` and `check SPEC.yaml` on this machine, `pod` in a Job.
 
-Only arguments here; both commands hand over to `pipeline`. What is slow to import is imported inside.
+Only arguments here; the commands hand over. What is slow to import is imported inside.
 """
 
 import logging
 import os
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -14,47 +15,100 @@ import typer
 
 app = typer.Typer(
     help="Fine-tune an embedding model, measure it before and after, publish it when it passes its gates.",
+    epilog="Begin with: finetune-trainer check SPEC.yaml",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 _QUIET = ("datasets", "filelock", "fsspec", "httpx", "huggingface_hub", "matplotlib", "PIL", "urllib3")
 """Libraries whose warnings tell nothing to a person who runs a spec."""
 
-
-@app.command()
-def run(  # noqa: PLR0917 - typer gives them by name
-    spec: Annotated[Path, typer.Argument(help="An EmbeddingFinetune manifest, or its spec alone.")],
-    volumes: Annotated[
-        Path, typer.Option(help="Folder that has one folder for every claim of pvc:// URIs.")
-    ] = Path(),
-    volume: Annotated[
-        list[str] | None, typer.Option(metavar="CLAIM=DIR", help="Folder of one claim; may be given again.")
-    ] = None,
-    secrets: Annotated[Path, typer.Option(help="Folder with <secret>/<key> for every secretRef.")] = Path(
-        "secrets"
+Spec = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SPEC.yaml", help="An EmbeddingFinetune manifest as kubectl takes it, or its spec alone."
     ),
-    work: Annotated[
-        Path | None, typer.Option(help="Scratch space and cache. Default: ~/.cache/finetune-trainer.")
-    ] = None,
+]
+Volumes = Annotated[
+    Path,
+    typer.Option(metavar="DIR", help="Folder that has one folder for every claim of pvc:// URIs."),
+]
+Volume = Annotated[
+    list[str] | None, typer.Option(metavar="CLAIM=DIR", help="Folder of one claim; may be given again.")
+]
+Secrets = Annotated[Path, typer.Option(metavar="DIR", help="Folder with <secret>/<key> for every secretRef.")]
+Work = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Scratch space and cache.", show_default="~/.cache/finetune-trainer"),
+]
+_CODES = (
+    "Exit codes: 0 done, 3 a gate was not passed. For you to mend: 10 the spec, 11 the data, 12 the model,"
+    " 13 credentials, 14 the target. Worth another try: 20 a source, 21 memory, 22 a disk, 1 anything else."
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"finetune-trainer {version('embedding-finetune-operator')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command(
+    epilog=_CODES,
+    help="Run a spec on this machine, without a cluster: read the sources, measure the base model, train,"
+    " measure again, and publish the model when it passes every gate. The same spec as a cluster takes.",
+    short_help="Run a spec on this machine, without a cluster.",
+)
+def run(  # noqa: PLR0917 - typer gives them by name
+    spec: Spec,
+    volumes: Volumes = Path(),
+    volume: Volume = None,
+    secrets: Secrets = Path("secrets"),
+    work: Work = None,
     again: Annotated[bool, typer.Option("--again", help="Run also what has been published already.")] = False,
 ) -> None:
-    """Run a spec on this machine, without a cluster.
-
-    Exit codes: 0 done, 3 a gate was not passed, 10 to 19 something for you to mend, others may be tried
-    again.
-    """
+    """Run, and exit with the run's code."""
     _prepare_process(sys.stderr, logging.WARNING if sys.stderr.isatty() else logging.INFO)
-    from finetune_trainer.command import run_locally
+    from finetune_trainer.command import Folders, run_locally
 
-    code = run_locally(spec, volumes=volumes, named=volume or [], secrets=secrets, work=work, again=again)
-    raise typer.Exit(code)
+    raise typer.Exit(run_locally(spec, Folders(volumes, volume or [], secrets, work), again=again))
+
+
+@app.command(
+    epilog=_CODES,
+    help="Look at everything that can be known without training or a GPU: the spec and its arguments, every"
+    " cell and media file of the data, what the model reads, overlap, gates and target. Tells all problems at"
+    " once, each with its next step. Nothing is written to the target.",
+    short_help="Look at everything that can be known without training.",
+)
+def check(
+    spec: Spec,
+    volumes: Volumes = Path(),
+    volume: Volume = None,
+    secrets: Secrets = Path("secrets"),
+    work: Work = None,
+) -> None:
+    """Check, and exit with the code of the first problem."""
+    _prepare_process(sys.stderr, logging.ERROR)
+    from finetune_trainer.command import Folders, check_locally
+
+    raise typer.Exit(check_locally(spec, Folders(volumes, volume or [], secrets, work)))
 
 
 @app.command()
 def pod() -> None:
-    """Run what the operator has mounted into this pod."""
+    """Run what the operator has mounted into this pod; not for people."""
     _prepare_process(sys.stdout, logging.INFO)
     from finetune_trainer.pod import PodPaths, run_in_pod
 

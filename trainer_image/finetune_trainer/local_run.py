@@ -37,11 +37,9 @@ def find_volumes(file: SpecFile, *, root: Path, named: Mapping[str, Path]) -> di
     return {claim: named.get(claim, root / claim).absolute() for claim in wanted}
 
 
-def plan_run(file: SpecFile, path: Path, places: Places, *, again: bool = False) -> RunFile:
-    """The run of this spec: the one that is published already, or the next. again: always the next."""
-    from finetune_trainer.publishing import target_of, versions
-
-    run = RunFile(
+def first_run(file: SpecFile, path: Path) -> RunFile:
+    """The run of this spec as if there were none before."""
+    return RunFile(
         namespace=file.namespace or NAMESPACE,
         name=file.name or _name_from(path),
         uid=_spec_uid(file),
@@ -49,6 +47,13 @@ def plan_run(file: SpecFile, path: Path, places: Places, *, again: bool = False)
         spec_hash=spec_hash(file.spec),
         spec=file.spec,
     )
+
+
+def plan_run(file: SpecFile, path: Path, places: Places, *, again: bool = False) -> RunFile:
+    """The run of this spec: the one that is published already, or the next. again: always the next."""
+    from finetune_trainer.publishing import target_of, versions
+
+    run = first_run(file, path)
     target = target_of(run, places)
     if target is None:
         return run

@@ -20,26 +20,17 @@ from finetune_trainer.errors import InvalidData, InvalidSpec
 from finetune_trainer.inputs import EvaluationData, RetrievalData, TrainingData, TrainingSet
 from finetune_trainer.mining import Exclusions, Pairs, choose, depth_of, find_candidates, rescored
 from finetune_trainer.mining_models import Helpers, encode_blocks, open_helpers, rerank
+from finetune_trainer.mining_pool import INPUT, Pool, distinct, keys_of, pool_of
 from finetune_trainer.places import Places
 from finetune_trainer.storage import storage_errors
-from finetune_trainer.tables import read_table
 
 if TYPE_CHECKING:
     import datasets
 
 MOST_LOST = 0.05
 """Share of the rows that may be left out for want of negatives."""
-_INPUT = "input"
 
 Heartbeat = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """Different contents, numbered. keys: (contents,); inputs: a table of the one column `input`."""
-
-    keys: tuple[str, ...]
-    inputs: "datasets.Dataset"
 
 
 def mine_negatives(
@@ -73,12 +64,25 @@ def mine_negatives(
         if not _can_be_mined(one):
             sets.append(one)
             continue
-        pool = _pool_of(one, settings, places)
+        pool = pool_of(one, settings, places)
         mined = _Mining(one, pool, barred, spec, settings, helpers, heartbeat).cached(places)
         extended, note = _extended(one, pool, mined, settings.per_query)
         sets.append(extended)
         notes.append(note)
     return TrainingData(tuple(sets)), notes
+
+
+def count_documents(spec: FinetuneSpec, training: TrainingData, places: Places) -> dict[str, int]:
+    """Documents to search in, for each set that will be mined. Raises InvalidData where they are too few."""
+    settings = spec.data.hard_negatives
+    if settings is None:
+        return {}
+    sets = [one for one in training.sets if _can_be_mined(one)]
+    counts = {one.name: len(pool_of(one, settings, places).keys) for one in sets}
+    for one in sets:
+        if counts[one.name] <= settings.skip_top + settings.per_query:
+            raise _too_few(one.name, len(one.rows), len(one.rows), settings.per_query, counts[one.name])
+    return counts
 
 
 def _can_be_mined(one: TrainingSet) -> bool:
@@ -96,47 +100,12 @@ def _answers_of_evaluation(evaluation: Sequence[EvaluationData]) -> frozenset[st
     return frozenset(answers)
 
 
-def _pool_of(one: TrainingSet, settings: HardNegatives, places: Places) -> _Pool:
-    """The different positives of the set, then what else the corpus has."""
-    import datasets
-
-    keys, inputs = _distinct(one.rows.select_columns(["positive"]), _keys(one, 1))
-    if (source := settings.corpus) is None:
-        return _Pool(keys, inputs)
-    column = read_table(source, places, [source.input]).column(source.input)
-    more_keys, more = _distinct(column.cells, column.keys, known=frozenset(keys))
-    if more.features != inputs.features:
-        raise InvalidData(
-            "MixedColumn",
-            f"the corpus {source.uri} must hold what the positives of train set {one.name!r} are"
-            f" ({inputs.features[_INPUT]}), found {more.features[_INPUT]}",
-            "name another column, or a corpus of the same kind",
-        )
-    return _Pool((*keys, *more_keys), datasets.concatenate_datasets([inputs, more]))
-
-
-def _distinct(
-    cells: "datasets.Dataset", keys: Sequence[str], known: frozenset[str] = frozenset()
-) -> tuple[tuple[str, ...], "datasets.Dataset"]:
-    """The different contents of a table of one column but for known ones, in the order they are met."""
-    first: dict[str, int] = {}
-    for row, key in enumerate(keys):
-        if key not in known:
-            first.setdefault(key, row)
-    (name,) = cells.column_names
-    return tuple(first), cells.rename_column(name, _INPUT).select(list(first.values()))
-
-
-def _keys(one: TrainingSet, column: int) -> list[str]:
-    return [key.decode() for key in one.content_keys[:, column].tolist()]
-
-
 @dataclass(frozen=True)
 class _Mining:
     """The search for one set. barred: content keys of documents that are no negative of any query."""
 
     set: TrainingSet
-    pool: _Pool
+    pool: Pool
     barred: frozenset[str]
     spec: FinetuneSpec
     settings: HardNegatives
@@ -163,7 +132,7 @@ class _Mining:
         return content_digest(parts)
 
     def _mine(self) -> dict[str, list[str]]:
-        keys, queries = _distinct(self.set.rows.select_columns(["query"]), _keys(self.set, 0))
+        keys, queries = distinct(self.set.rows.select_columns(["query"]), keys_of(self.set, 0))
         total = len(keys) + len(self.pool.keys)
         asked = [b for _, b in self._encoded(queries, 0, total, self.helpers.encode_query)]
         documents = self._encoded(self.pool.inputs, len(keys), total, self.helpers.encode_document)
@@ -190,10 +159,10 @@ class _Mining:
     def _exclusions(self, queries: Sequence[str]) -> Exclusions:
         query_of = {key: n for n, key in enumerate(queries)}
         document_of = {key: n for n, key in enumerate(self.pool.keys)}
-        asked = [query_of[key] for key in _keys(self.set, 0)]
+        asked = [query_of[key] for key in keys_of(self.set, 0)]
 
         def pairs(columns: Sequence[int]) -> Pairs:
-            rows = ((q, k) for c in columns for q, k in zip(asked, _keys(self.set, c), strict=True))
+            rows = ((q, k) for c in columns for q, k in zip(asked, keys_of(self.set, c), strict=True))
             return Pairs.of((q, document_of[k]) for q, k in rows if k in document_of)
 
         barred = sorted(document_of[key] for key in self.barred if key in document_of)
@@ -209,12 +178,12 @@ def _without_secrets(content: Any) -> Any:
 
 
 def _extended(
-    one: TrainingSet, pool: _Pool, mined: Mapping[str, list[str]], count: int
+    one: TrainingSet, pool: Pool, mined: Mapping[str, list[str]], count: int
 ) -> tuple[TrainingSet, str]:
     """The set with columns of negatives, without the rows that have found too few, and what to say of it."""
     import datasets
 
-    queries = _keys(one, 0)
+    queries = keys_of(one, 0)
     kept = [row for row, key in enumerate(queries) if len(mined[key]) == count]
     lost = len(queries) - len(kept)
     if lost > MOST_LOST * len(queries):
@@ -223,7 +192,7 @@ def _extended(
     chosen = [[document_of[d] for d in mined[queries[row]]] for row in kept]
     first = len(one.input_columns) - 2
     columns = [
-        pool.inputs.select([row[n] for row in chosen]).rename_column(_INPUT, f"negative_{first + n}")
+        pool.inputs.select([row[n] for row in chosen]).rename_column(INPUT, f"negative_{first + n}")
         for n in range(count)
     ]
     keys = np.array([mined[queries[row]] for row in kept], dtype="S32").reshape(-1, count)

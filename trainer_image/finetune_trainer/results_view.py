@@ -15,8 +15,8 @@ _AS_IT_IS: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": T
 """Texts that come from outside are no markup, and paths must stay on one line to be copied."""
 
 
-def show_ending(console: Console, ending: Ending, *, folder: str | None) -> None:
-    """folder: of this machine, where the published model is."""
+def show_ending(console: Console, ending: Ending, *, folder: str | None, with_notes: bool) -> None:
+    """folder: where the published model is, on this machine or elsewhere."""
     report = ending.report
     if report.failure is not None:
         show_failure(console, report.failure)
@@ -26,7 +26,7 @@ def show_ending(console: Console, ending: Ending, *, folder: str | None) -> None
             "This spec has been published already; here is what that run found (--again repeats it)."
         )
     if ending.full_report is not None:
-        _show_numbers(console, json.loads(ending.full_report.read_text(encoding="utf-8")))
+        _show_numbers(console, json.loads(ending.full_report.read_text(encoding="utf-8")), with_notes)
     for gate in report.measured.gates if report.measured else []:
         verdict = "[green]passed[/]" if gate.passed else "[bold red]not passed[/]"
         text = f"gate {gate.evaluator} {gate.metric}: {verdict} ({gate.message})"
@@ -47,10 +47,10 @@ def show_failure(console: Console, failure: Failure) -> None:
         console.print(f"Next: {failure.hint}", **_AS_IT_IS)
 
 
-def _show_numbers(console: Console, full: dict[str, Any]) -> None:
+def _show_numbers(console: Console, full: dict[str, Any], with_notes: bool) -> None:
     for table in _tables(full):
         console.print(table)
-    for note in full["notes"]:
+    for note in full["notes"] if with_notes else []:
         console.print(f"note: {note}", **_AS_IT_IS)
 
 

@@ -1,0 +1,60 @@
+"""What hard negatives are looked for in: the different contents of a set and of a corpus, numbered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetune_api.hard_negatives import HardNegatives
+from finetune_trainer.errors import InvalidData
+from finetune_trainer.inputs import TrainingSet
+from finetune_trainer.places import Places
+from finetune_trainer.tables import read_table
+
+if TYPE_CHECKING:
+    import datasets
+
+INPUT = "input"
+"""The one column of a table of contents."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Different contents, numbered. keys: (contents,); inputs: a table of the one column `input`."""
+
+    keys: tuple[str, ...]
+    inputs: "datasets.Dataset"
+
+
+def pool_of(one: TrainingSet, settings: HardNegatives, places: Places) -> Pool:
+    """The different positives of the set, then what else the corpus has."""
+    import datasets
+
+    keys, inputs = distinct(one.rows.select_columns(["positive"]), keys_of(one, 1))
+    if (source := settings.corpus) is None:
+        return Pool(keys, inputs)
+    column = read_table(source, places, [source.input]).column(source.input)
+    more_keys, more = distinct(column.cells, column.keys, known=frozenset(keys))
+    if more.features != inputs.features:
+        raise InvalidData(
+            "MixedColumn",
+            f"the corpus {source.uri} must hold what the positives of train set {one.name!r} are"
+            f" ({inputs.features[INPUT]}), found {more.features[INPUT]}",
+            "name another column, or a corpus of the same kind",
+        )
+    return Pool((*keys, *more_keys), datasets.concatenate_datasets([inputs, more]))
+
+
+def distinct(
+    cells: "datasets.Dataset", keys: Sequence[str], known: frozenset[str] = frozenset()
+) -> tuple[tuple[str, ...], "datasets.Dataset"]:
+    """The different contents of a table of one column but for known ones, in the order they are met."""
+    first: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        if key not in known:
+            first.setdefault(key, row)
+    (name,) = cells.column_names
+    return tuple(first), cells.rename_column(name, INPUT).select(list(first.values()))
+
+
+def keys_of(one: TrainingSet, column: int) -> list[str]:
+    return [key.decode() for key in one.content_keys[:, column].tolist()]
