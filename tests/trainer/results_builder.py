@@ -6,7 +6,8 @@ import numpy as np
 
 from finetune_api.run_file import RunFile
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.evaluation import EvaluatorResult, Scores
+from finetune_trainer.evaluation import EvaluatorResult, Ranking, Scores
+from finetune_trainer.evaluation.measures import Mean
 from finetune_trainer.inputs import Collection, RetrievalData
 from finetune_trainer.measurement import Measurement, judge_gates, wanted_metrics
 from finetune_trainer.results import Results, Sources, measurement_notes
@@ -38,15 +39,18 @@ def scores(spec: FinetuneSpec, evaluator: str, *, mean: float) -> EvaluatorResul
     """Metrics around `mean`, a little lower at smaller dimensions."""
     random = np.random.default_rng(5)
     noise = random.uniform(-0.1, 0.1, QUERIES)
-    by_dimension = {
+    by_dimension: dict[int | None, Scores] = {
         n: Scores(
             evaluator,
             n,
-            {m: np.clip(mean + noise - 0.5 / n, 0, 1) for m in wanted_metrics(spec, evaluator)},
+            QUERIES,
+            {m: Mean(np.clip(mean + noise - 0.5 / n, 0, 1)) for m in wanted_metrics(spec, evaluator)},
         )
         for n in DIMENSIONS
     }
-    return EvaluatorResult(by_dimension, 32, {f"q{n}": (f"d{n}", "d0") for n in range(QUERIES)})
+    found: dict[str, tuple[str, ...]] = {f"q{n}": (f"d{n}", "d0") for n in range(QUERIES)}
+    ranks = {query: {documents[0]: 1} for query, documents in found.items()}
+    return EvaluatorResult(by_dimension, 32, Ranking(found, ranks, 100))
 
 
 def evaluation_data(name: str, *, per_document: int = 1) -> RetrievalData:
@@ -71,8 +75,9 @@ def some_results(
         base = scores(spec, evaluator.name, mean=0.6) if with_base else None
         after = scores(spec, evaluator.name, mean=tuned)
         for at_dimension in after.by_dimension.values():
-            for values in at_dimension.per_query.values():
-                values[:10] = 0.1  # so that some queries lose
+            for measure in at_dimension.measures.values():
+                assert isinstance(measure, Mean)
+                measure.values[:10] = 0.1  # so that some queries lose
         data = evaluation_data(evaluator.data, per_document=per_document)
         measured.append(Measurement(evaluator, data, base, after))
     training = TrainingResult(

@@ -87,4 +87,5 @@ def test_a_run_without_a_base_has_its_files_too() -> None:
     assert "The base model was not measured." in files["README.md"].decode()
     vdr = json.loads(files["report.json"])["evaluators"]["vdr"]
     assert vdr["queries"]["baseline"] is None
-    assert vdr["examples"] == {"best": [], "worst": []}
+    assert (vdr["examples"]["best"], vdr["examples"]["worst"]) == ([], [])
+    assert vdr["examples"]["worstAfter"][0]["ranksByTuned"] == {"d0": 1}

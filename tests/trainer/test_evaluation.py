@@ -13,9 +13,10 @@ from demo.pages import plan_pages
 from demo.tiny_models import WIDTH, build_text_model
 from finetune_api.evaluation import Evaluator, metric_name
 from finetune_trainer.errors import InvalidModel, InvalidSpec
-from finetune_trainer.evaluation import TOP_DOCUMENTS, EvaluatorResult, evaluate
+from finetune_trainer.evaluation import EvaluatorResult, evaluate
+from finetune_trainer.evaluation.ranking import TOP_DOCUMENTS
+from finetune_trainer.evaluation.retrieval_metrics import STANDARD_METRICS
 from finetune_trainer.inputs import Collection, RetrievalData
-from finetune_trainer.retrieval_metrics import STANDARD_METRICS
 
 EVALUATOR = Evaluator(name="pages", data="test", batch_size=16)
 
@@ -54,6 +55,17 @@ def measured(model: Any, data: RetrievalData, **changes: Any) -> EvaluatorResult
     return evaluate(model, data, EVALUATOR, **(arguments | changes))
 
 
+def top_documents(result: EvaluatorResult) -> dict[str, tuple[str, ...]]:
+    assert result.ranking is not None
+    return result.ranking.top_documents
+
+
+def of_queries(result: EvaluatorResult, metric: str) -> list[float]:
+    values = result.scores.of_units(metric)
+    assert values is not None
+    return list(values)
+
+
 def by_the_library(
     model: SentenceTransformer, data: RetrievalData, *, truncate_dim: int, similarity: str
 ) -> dict[str, float]:
@@ -78,7 +90,7 @@ def test_every_dimension_has_the_values_of_the_librarys_evaluator(
     for dimension in (WIDTH, 16, 3):
         library = by_the_library(model, data, truncate_dim=dimension, similarity=similarity)
         scores = ours.by_dimension[dimension]
-        found = {metric: scores.mean(metric) for metric in STANDARD_METRICS}
+        found = {metric: scores.value(metric) for metric in STANDARD_METRICS}
         assert found == pytest.approx({m: library[f"{similarity}_{m}"] for m in STANDARD_METRICS}, abs=1e-6)
 
 
@@ -102,9 +114,9 @@ def test_the_smaller_dimensions_cost_no_encoding(
 
 def test_the_best_documents_are_kept_for_examples(model: SentenceTransformer, data: RetrievalData) -> None:
     result = measured(model, data, metrics=("accuracy@10",))
-    assert all(len(found) == TOP_DOCUMENTS for found in result.top_documents.values())
-    hits = [bool(data.relevant[q] & set(found)) for q, found in result.top_documents.items()]
-    assert result.scores.per_query["accuracy@10"].tolist() == hits
+    assert all(len(found) == TOP_DOCUMENTS for found in top_documents(result).values())
+    hits = [bool(data.relevant[q] & set(found)) for q, found in top_documents(result).items()]
+    assert of_queries(result, "accuracy@10") == hits
 
 
 class Fixed:
@@ -138,8 +150,8 @@ def test_equal_scores_go_by_document_id() -> None:
     model = Fixed({"q": [1.0, 0.0], "b": [1.0, 0.0], "a": [1.0, 0.0], "c": [2.0, 0.0], "z": [0.0, 1.0]})
     data = set_of(["z", "b", "c", "a"], {"q": frozenset({"b"})})
     result = measured(model, data, metrics=("mrr@10",), dimensions=(2,))
-    assert result.top_documents["q"] == ("a", "b", "c", "z")
-    assert result.scores.per_query["mrr@10"].tolist() == [0.5]
+    assert top_documents(result)["q"] == ("a", "b", "c", "z")
+    assert of_queries(result, "mrr@10") == [0.5]
 
 
 def test_only_the_encoding_runs_in_low_precision() -> None:
@@ -148,7 +160,7 @@ def test_only_the_encoding_runs_in_low_precision() -> None:
     data = set_of(["worse", "yes"], {"q": frozenset({"yes"})})
     result = measured(model, data, metrics=("accuracy@1",), dimensions=(2,), autocast="bf16")
     assert model.seen_in_autocast == [True, True]
-    assert result.scores.mean("accuracy@1") == 1.0
+    assert result.scores.value("accuracy@1") == 1.0
 
 
 def test_an_embedding_that_is_not_a_number_is_named() -> None:

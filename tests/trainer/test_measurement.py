@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from finetune_trainer.errors import InvalidData
+from finetune_trainer.evaluation.retrieval_metrics import STANDARD_METRICS
 from finetune_trainer.measurement import check_gates, deciding_metrics, wanted_dimensions, wanted_metrics
 from finetune_trainer.results import measurement_notes
-from finetune_trainer.retrieval_metrics import STANDARD_METRICS
 from tests.trainer.results_builder import a_gated_spec, evaluation_data, some_results
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from finetune_trainer.retrieval_metrics import STANDARD_METRICS, compute_metrics
+from finetune_trainer.evaluation.retrieval_metrics import STANDARD_METRICS, compute_metrics
 
 HITS = np.array(
     [

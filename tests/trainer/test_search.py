@@ -5,16 +5,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_trainer import search
-from finetune_trainer.search import Best, search_chunk
+from finetune_trainer.evaluation import search
+from finetune_trainer.evaluation.search import Best, search_chunk
+from finetune_trainer.evaluation.vectors import Vectors
 
 
 def searched(queries: torch.Tensor, documents: torch.Tensor, ranks: torch.Tensor, k: int, chunk: int) -> Best:
     best: Best | None = None
     for start in range(0, len(documents), chunk):
         best = search_chunk(
-            queries, documents[start : start + chunk], start=start, ranks=ranks, k=k, before=best
-        )
+            Vectors(queries), Vectors(documents[start : start + chunk]), "dot",
+            start=start, ranks=ranks, k=k, before=best,
+        )  # fmt: skip
     assert best is not None
     return best
 

@@ -2,9 +2,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from finetune_trainer.statistics import Comparison, clusters, compare, paired_gain
+from finetune_trainer.evaluation.measures import Floats, Labels, Mean
+from finetune_trainer.statistics import Comparison, Interval, clusters, compare, gain_interval
 
 RNG = np.random.default_rng(7)
+
+
+def paired(base: Floats, tuned: Floats, labels: Labels, *, draws: int | None = None) -> Interval | None:
+    return gain_interval(Mean(base), Mean(tuned), labels, draws=draws)
 
 
 def test_queries_that_share_a_document_are_one_cluster() -> None:
@@ -23,7 +28,7 @@ def test_single_queries_get_the_bca_interval_of_scipy(shape: str) -> None:
         "skewed": RNG.exponential(0.1, 120) ** 2,
         "sparse": RNG.choice([-0.5, 0.0, 0.6307], 200, p=[0.05, 0.75, 0.2]),
     }[shape]
-    ours = paired_gain(np.zeros_like(gains), gains, np.arange(len(gains)))
+    ours = paired(np.zeros_like(gains), gains, np.arange(len(gains)))
     theirs = scipy.stats.bootstrap(
         (gains,), np.mean, n_resamples=10_000, method="BCa", rng=np.random.default_rng(1)
     ).confidence_interval
@@ -36,7 +41,7 @@ def test_single_queries_get_the_bca_interval_of_scipy(shape: str) -> None:
 
 def test_the_statistic_is_the_mean_over_queries_of_unequal_clusters() -> None:
     gains, labels = np.array([0.0, 0.0, 0.0, 1.0]), np.array([0, 0, 0, 1])
-    interval = paired_gain(np.zeros(4), gains, labels)
+    interval = paired(np.zeros(4), gains, labels)
     assert interval is not None
     assert interval.gain == 0.25  # not the 0.5 of a mean over clusters
     assert interval.clusters == 2
@@ -44,13 +49,13 @@ def test_the_statistic_is_the_mean_over_queries_of_unequal_clusters() -> None:
 
 def test_the_interval_is_the_same_each_time() -> None:
     gains = RNG.normal(size=50)
-    assert paired_gain(gains * 0, gains, np.arange(50)) == paired_gain(gains * 0, gains, np.arange(50))
+    assert paired(gains * 0, gains, np.arange(50)) == paired(gains * 0, gains, np.arange(50))
 
 
 def test_copies_of_every_query_do_not_narrow_the_interval() -> None:
     gains = RNG.normal(0.1, 0.3, 60)
-    alone = paired_gain(gains * 0, gains, np.arange(60))
-    four = paired_gain(np.zeros(240), np.repeat(gains, 4), np.repeat(np.arange(60), 4))
+    alone = paired(gains * 0, gains, np.arange(60))
+    four = paired(np.zeros(240), np.repeat(gains, 4), np.repeat(np.arange(60), 4))
     assert alone is not None
     assert four is not None
     assert (four.low, four.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
@@ -59,14 +64,14 @@ def test_copies_of_every_query_do_not_narrow_the_interval() -> None:
 @pytest.mark.parametrize("gain", [0.0, 0.25])
 def test_equal_gains_make_an_interval_that_says_it_is_degenerate(gain: float) -> None:
     base = RNG.uniform(size=30)
-    interval = paired_gain(base, base + gain, np.arange(30))
+    interval = paired(base, base + gain, np.arange(30))
     assert interval is not None
     assert interval.method == "Degenerate"
     assert interval.low == interval.high == pytest.approx(gain)
 
 
 def test_one_cluster_has_no_interval() -> None:
-    assert paired_gain(np.zeros(5), np.ones(5), np.zeros(5, dtype=np.int64)) is None
+    assert paired(np.zeros(5), np.ones(5), np.zeros(5, dtype=np.int64)) is None
 
 
 def test_wins_ties_and_losses_ignore_rounding() -> None:
@@ -90,7 +95,7 @@ def test_the_interval_covers_the_truth() -> None:
     for _ in range(300):
         gains = drawn_gains(75)
         for name, labels in (("clusters", by_page), ("queries", alone)):
-            interval = paired_gain(gains * 0, gains, labels, draws=1000)
+            interval = paired(gains * 0, gains, labels, draws=1000)
             assert interval is not None
             covered[name] += interval.low <= truth <= interval.high
     assert covered["clusters"] / 300 > 0.88

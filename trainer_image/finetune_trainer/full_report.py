@@ -8,16 +8,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from finetune_api.evaluator_types import named_similarity
 from finetune_api.report import Report
-from finetune_trainer.evaluation import EvaluatorResult
-from finetune_trainer.measurement import Measurement, deciding_metrics, wanted_metrics
+from finetune_trainer.breakdown import build_examples
+from finetune_trainer.inputs import RetrievalData
+from finetune_trainer.measurement import Measurement, deciding_metrics, shown_metrics
 from finetune_trainer.results import Results
-from finetune_trainer.statistics import CONFIDENCE, DRAWS
+from finetune_trainer.statistics import CONFIDENCE
 
 VERSION = 1
-EXAMPLES = 5
-"""Queries shown from each end: those that gained most, and those that lost most."""
-
 Json = dict[str, Any]
 
 
@@ -61,82 +60,105 @@ def _curve(points: Sequence[tuple[int, float]]) -> list[list[float | None]]:
 
 def _evaluator(results: Results, one: Measurement) -> Json:
     spec = results.run.spec
-    metric = (*deciding_metrics(spec, one.evaluator.name), "ndcg@10")[0]
+    metric = (*deciding_metrics(spec, one.evaluator.name), *shown_metrics(spec, one))[0]
     return {
-        "data": {
-            "name": one.data.name,
-            "digest": one.data.digest,
-            "queries": len(one.data.queries),
-            "documents": len(one.data.corpus),
-            "unjudgedQueries": one.data.unjudged_queries,
-            "clusters": one.clusters,
-        },
-        "similarity": spec.model.similarity_name,
+        "type": one.evaluator.type,
+        "unit": one.unit_name,
+        "data": _data(one),
+        "similarity": named_similarity(one.evaluator.type, spec.model.similarity_name),
+        "comparedTo": one.compared_to,
         "dimension": one.tuned.headline,
-        "dimensions": {str(n): _dimension(results, one, n) for n in one.tuned.by_dimension},
-        "queries": _queries(one, metric),
-        "examples": _examples(one, metric),
+        "dimensions": {_key(n): _dimension(results, one, n) for n in one.tuned.by_dimension},
+        "groups": {group: _group(results, one, group) for group in one.groups},
+        "details": _details(one),
+        one.unit_name: _units(one, metric),
+        "examples": build_examples(one, metric),
     }
 
 
-def _dimension(results: Results, one: Measurement, dimension: int) -> Json:
+def _data(one: Measurement) -> Json:
+    found: Json = {"name": one.data.name, "digest": one.data.digest, one.unit_name: one.units}
+    if isinstance(one.data, RetrievalData):
+        found |= {"documents": len(one.data.corpus), "unjudgedQueries": one.data.unjudged_queries}
+    return found | {"clusters": one.clusters}
+
+
+def _key(dimension: int | None) -> str:
+    """JSON has texts for keys; "" for a model whose output has no dimension to choose."""
+    return "" if dimension is None else str(dimension)
+
+
+def _details(one: Measurement) -> Json:
+    """What is no quality: thresholds, and how sparse embeddings are."""
+    models = {"base": one.base, "published": one.published, "tuned": one.tuned}
+    return {name: dict(r.scores.details) for name, r in models.items() if r and r.scores.details}
+
+
+def _dimension(results: Results, one: Measurement, dimension: int | None) -> Json:
     spec = results.run.spec
     deciding = deciding_metrics(spec, one.evaluator.name)
-    table: Json = {}
-    for metric in wanted_metrics(spec, one.evaluator.name):
-        tuned = one.tuned.by_dimension[dimension].mean(metric)
-        table[metric] = {"tuned": tuned}
-        if one.base is not None:
-            base = one.base.by_dimension[dimension].mean(metric)
-            table[metric] |= {"baseline": base, "gain": tuned - base}
-        if metric in deciding and (interval := one.interval(metric, dimension)) is not None:
-            table[metric]["interval"] = {
-                "low": interval.low,
-                "high": interval.high,
-                "confidence": CONFIDENCE,
-                "method": interval.method,
-                "draws": DRAWS,
-                "clusters": interval.clusters,
-            }
+    return {
+        metric: _numbers(one, metric, dimension, None, decides=metric in deciding)
+        for metric in shown_metrics(spec, one)
+    }
+
+
+def _group(results: Results, one: Measurement, group: str) -> Json:
+    """Each group at the headline dimension."""
+    spec = results.run.spec
+    deciding = deciding_metrics(spec, one.evaluator.name) or shown_metrics(spec, one)[:1]
+    metrics = {m: _numbers(one, m, one.tuned.headline, group, decides=True) for m in deciding}
+    units = {one.unit_name: len(one.groups[group]), "clusters": one.clusters_of(group)}
+    return {**units, "metrics": metrics}
+
+
+def _numbers(
+    one: Measurement, metric: str, dimension: int | None, group: str | None, *, decides: bool
+) -> Json:
+    tuned = one.value(one.tuned, metric, dimension, group)
+    table: Json = {"tuned": _number(tuned)}
+    if (baseline := one.baseline_value(metric, dimension, group)) is not None:
+        table |= {"baseline": _number(baseline), "gain": _number(tuned - baseline)}
+    if one.published is not None and one.base is not None and dimension in one.base.by_dimension:
+        table["base"] = _number(one.value(one.base, metric, dimension, group))
+    if decides and (interval := one.interval(metric, dimension, group)) is not None:
+        table["interval"] = {
+            "low": interval.low,
+            "high": interval.high,
+            "confidence": CONFIDENCE,
+            "method": interval.method,
+            "draws": interval.draws,
+            "clusters": interval.clusters,
+        }
     return table
 
 
-def _queries(one: Measurement, metric: str) -> Json:
-    """One metric of every query, at the headline dimension, with the cluster that the interval drew it in."""
+def _units(one: Measurement, metric: str) -> Json:
+    """One metric of every unit, at the headline dimension, with the cluster that the interval drew it in.
+
+    null where no single unit has the metric.
+    """
     comparison = one.comparison(metric)
+    baseline, tuned = one.unit_values(metric)
     return {
         "metric": metric,
-        "ids": list(one.data.queries.ids),
+        "ids": _ids(one),
         "clusters": one.labels.tolist(),
-        "baseline": one.base.scores.per_query[metric].tolist() if one.base else None,
-        "tuned": one.tuned.scores.per_query[metric].tolist(),
+        "baseline": None if baseline is None else [_number(v) for v in baseline.tolist()],
+        "tuned": None if tuned is None else [_number(v) for v in tuned.tolist()],
         "wins": comparison.wins if comparison else None,
         "ties": comparison.ties if comparison else None,
         "losses": comparison.losses if comparison else None,
     }
 
 
-def _examples(one: Measurement, metric: str) -> Json:
-    """The queries that gained most and those that lost most, with the documents found, by id."""
-    if one.base is None:
-        return {"best": [], "worst": []}
-    gains = one.tuned.scores.per_query[metric] - one.base.scores.per_query[metric]
-    order = gains.argsort(kind="stable")
-    best = [int(i) for i in order[::-1][:EXAMPLES] if gains[i] > 0]
-    worst = [int(i) for i in order[:EXAMPLES] if gains[i] < 0]
-    return {
-        "best": [_example(one, one.base, i, metric) for i in best],
-        "worst": [_example(one, one.base, i, metric) for i in worst],
-    }
+def _ids(one: Measurement) -> list[str]:
+    if isinstance(one.data, RetrievalData):
+        return list(one.data.queries.ids)
+    ids = one.data.inputs[0].ids
+    return list(ids) if len(ids) == one.units else [str(n) for n in range(one.units)]
 
 
-def _example(one: Measurement, base: EvaluatorResult, index: int, metric: str) -> Json:
-    query = one.data.queries.ids[index]
-    return {
-        "query": query,
-        "relevant": sorted(one.data.relevant[query]),
-        "baseline": float(base.scores.per_query[metric][index]),
-        "tuned": float(one.tuned.scores.per_query[metric][index]),
-        "foundByBase": list(base.top_documents[query]),
-        "foundByTuned": list(one.tuned.top_documents[query]),
-    }
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if math.isfinite(value) else None

@@ -43,7 +43,9 @@ def _front_matter(results: Results) -> str:
 def _headline(results: Results, report: Report) -> str:
     assert report.measured is not None  # noqa: S101 - a card is written of what was measured
     found = report.measured.primary
-    text = f"{found.name} = **{found.tuned}** on {found.queries} queries at {found.dimension} dimensions"
+    units = f"{found.queries} queries" if found.rows is None else f"{found.rows} rows"
+    size = "" if found.dimension is None else f" at {found.dimension} dimensions"
+    text = f"{found.name} = **{found.tuned}** on {units}{size}"
     if found.baseline is None:
         return f"{text}. The base model was not measured."
     interval = "no interval could be drawn"
@@ -74,12 +76,12 @@ def _table(results: Results) -> str:
     evaluation = results.run.spec.evaluation
     primary, metric = results.primary, evaluation.metric(evaluation.primary)
     lines = [f"| {metric} at dimensions | base | tuned | gain | 95 % interval |", "|---|---|---|---|---|"]
-    for n, scores in primary.tuned.by_dimension.items():
-        tuned = scores.mean(metric)
-        if primary.base is None:
+    for n in primary.tuned.by_dimension:
+        tuned = primary.value(primary.tuned, metric, n)
+        if (base := primary.baseline_value(metric, n)) is None:
             lines.append(f"| {n} | - | {decimal(tuned)} | - | - |")
             continue
-        base, interval = primary.base.by_dimension[n].mean(metric), primary.interval(metric, n)
+        interval = primary.interval(metric, n)
         ends = f"{decimal(interval.low)} to {decimal(interval.high)}" if interval else "-"
         lines.append(f"| {n} | {decimal(base)} | {decimal(tuned)} | {decimal(tuned - base)} | {ends} |")
     return "\n".join(lines)

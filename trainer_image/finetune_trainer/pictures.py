@@ -40,11 +40,12 @@ def _draw_loss(axes: "Axes", results: Results) -> None:
 def _draw_dimensions(axes: "Axes", results: Results) -> None:
     evaluation = results.run.spec.evaluation
     primary, metric = results.primary, evaluation.metric(evaluation.primary)
-    dimensions = sorted(primary.tuned.by_dimension)
+    dimensions = sorted(n for n in primary.tuned.by_dimension if n is not None)
     labels = [str(n) for n in dimensions]
-    tuned = [primary.tuned.by_dimension[n].mean(metric) for n in dimensions]
-    if primary.base is not None:
-        base = [primary.base.by_dimension[n].mean(metric) for n in dimensions]
+    tuned = [primary.value(primary.tuned, metric, n) for n in dimensions]
+    found = [primary.baseline_value(metric, n) for n in dimensions]
+    base = [b for b in found if b is not None]
+    if len(base) == len(dimensions) > 0:
         axes.plot(labels, base, marker="o", color=_BASE, label="base")
         intervals = [primary.interval(metric, n) for n in dimensions]
         # The interval is of the gain, so it is drawn around the tuned value as base plus its ends.

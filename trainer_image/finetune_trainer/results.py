@@ -2,12 +2,13 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from finetune_api.run_file import RunFile
 from finetune_api.status import GateResult, Lineage
 from finetune_trainer.digests import content_digest
+from finetune_trainer.inputs import RetrievalData
 from finetune_trainer.measurement import Measurement
 from finetune_trainer.statistics import LOW_POWER
 from finetune_trainer.training_types import TrainingResult
@@ -73,18 +74,22 @@ def library_versions() -> dict[str, str]:
 
 def measurement_notes(measured: Sequence[Measurement]) -> list[str]:
     """What a reader of the numbers must know."""
-    notes = []
-    for one in measured:
-        name = one.evaluator.name
-        if one.data.unjudged_queries:
-            notes.append(
-                f"{name}: {one.data.unjudged_queries} queries have no relevant document and were left out"
-            )
-        if one.base is not None and one.clusters < LOW_POWER:
-            notes.append(
-                f"LowPower: {name} has {one.clusters} groups of queries that share no document; below"
-                f" {LOW_POWER} an interval is wide, and covers the truth less often than it says"
-            )
-    if any(one.base is not None for one in measured):
-        notes.append("the intervals cover the choice of queries, not the training seed")
+    notes = [note for one in measured for note in _notes_of(one)]
+    units = sorted({one.unit_name for one in measured if one.baseline is not None})
+    if units:
+        notes.append(f"the intervals cover the choice of {' and '.join(units)}, not the training seed")
     return notes
+
+
+def _notes_of(one: Measurement) -> Iterator[str]:
+    name = one.evaluator.name
+    if isinstance(one.data, RetrievalData) and one.data.unjudged_queries:
+        yield f"{name}: {one.data.unjudged_queries} queries have no relevant document and were left out"
+    if one.baseline is not None and one.clusters < LOW_POWER:
+        share = "document" if one.unit_name == "queries" else "content"
+        yield (
+            f"LowPower: {name} has {one.clusters} groups of {one.unit_name} that share no {share}; below"
+            f" {LOW_POWER} an interval is wide, and covers the truth less often than it says"
+        )
+    if one.baseline is not None and one.tuned.headline not in one.baseline.by_dimension:
+        yield f"{name}: no gain, since what it is compared with has no {one.tuned.headline} dimensions"

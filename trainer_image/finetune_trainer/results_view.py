@@ -56,18 +56,23 @@ def _show_numbers(console: Console, full: dict[str, Any], with_notes: bool) -> N
 
 def _tables(full: dict[str, Any]) -> Iterator[Table]:
     for name, evaluator in full["evaluators"].items():
-        data = evaluator["data"]
         table = Table(
-            title=f"{name}: {data['queries']} queries, {data['documents']} documents",
+            title=f"{name}: {_sizes(evaluator)}",
             title_justify="left",
         )
         for column in ("metric", "dimensions", "base", "tuned", "gain", "95 % interval"):
             table.add_column(column, justify="left" if column == "metric" else "right")
         for dimension, metrics in evaluator["dimensions"].items():
             for metric, values in metrics.items():
-                if metric == evaluator["queries"]["metric"] or "interval" in values:
+                if metric == evaluator[evaluator["unit"]]["metric"] or "interval" in values:
                     table.add_row(metric, dimension, *_cells(values))
         yield table
+
+
+def _sizes(evaluator: dict[str, Any]) -> str:
+    data, unit = evaluator["data"], evaluator["unit"]
+    documents = f", {data['documents']} documents" if "documents" in data else ""
+    return f"{data[unit]} {unit}{documents}"
 
 
 def _cells(values: dict[str, Any]) -> Iterator[str]:

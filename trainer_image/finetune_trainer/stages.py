@@ -54,7 +54,7 @@ class Material:
     model: "SentenceTransformer"
     training: TrainingData
     evaluation: dict[str, EvaluationData]
-    dimensions: tuple[int, ...]
+    dimensions: tuple[int | None, ...]
 
 
 def prepare(run: Run) -> Material:
@@ -154,7 +154,7 @@ def _selection(run: Run, material: Material) -> "Callable[[SentenceTransformer],
             similarity=spec.model.similarity_name,
             autocast=spec.training.autocast,
         )
-        return result.scores.mean(metric)
+        return result.scores.value(metric)
 
     return value
 

@@ -1,7 +1,9 @@
-"""How far the gain can be trusted: a paired bootstrap over clusters of queries, BCa.
+"""How far the gain can be trusted: a paired bootstrap over clusters of units, BCa.
 
-Queries that share a relevant document are not independent: a model that learns a document gains on all of
-them. So clusters are drawn, not queries. The interval covers the choice of queries, not the training seed.
+Queries that share a relevant document, or rows that share content, are not independent: a model that learns a
+document gains on all of them. So clusters are drawn, not units, each stratum (a data set of NanoBEIR) with as
+many as it has; and the metric is computed anew on each draw, thresholds and ranks included. The interval
+covers the choice of units, not the training seed.
 
 Sources: Efron, "Better Bootstrap Confidence Intervals", JASA 82 (1987), for BCa; Sakai, "Evaluating
 Evaluation Metrics based on the Bootstrap", SIGIR 2006, for its use on retrieval metrics; Field and Welsh,
@@ -15,27 +17,33 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from finetune_trainer.retrieval_metrics import Floats
-
-Labels = NDArray[np.int64]
+from finetune_trainer.evaluation.measures import Floats, Labels, Measure, value_of
 
 DRAWS = 10_000
+"""Fewer only where that many would take minutes; each interval says how many it has."""
 SEED = 20_070_607
 """Fixed: the same scores always give the same interval."""
 CONFIDENCE = 0.95
 LOW_POWER = 100
 """Below so many clusters an interval is wide and its ends uncertain."""
 TIE = 1e-9
-"""Scores of a query this close are one."""
+"""Scores of a unit this close are one."""
+_FEWEST_DRAWS = 1_000
+_FEWEST_FOLDS = 200
+_MOST_WORK = 2**29
+"""Numbers that all draws of one interval may take: some 10 s of one core."""
 _MAX_NUMBERS = 2**20
-"""Drawn clusters held at a time."""
+"""Numbers held at a time."""
+_MOST_UNDEFINED = 0.1
+"""Share of the draws that may leave the metric undefined; with more there is no interval."""
+
+Shares = Floats | None
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean gain per query and the ends of its 95 % interval.
+    """The gain and the ends of its 95 % interval.
 
     method: BCa; Percentile where BCa is not defined (every draw on one side); Degenerate where all draws are
     equal and low = high says only that nothing varied.
@@ -45,88 +53,161 @@ class Interval:
     low: float
     high: float
     clusters: int
+    draws: int
     method: Literal["BCa", "Percentile", "Degenerate"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Queries that the tuned model answers better, as well, and worse."""
+    """Queries or rows that the tuned model answers better, as well, and worse."""
 
     wins: int
     ties: int
     losses: int
 
 
-def clusters(relevant: Sequence[frozenset[str]]) -> Labels:
-    """(queries,) number of each query's cluster, counted from 0 in order of appearance.
+def clusters(shared: Sequence[frozenset[str]]) -> Labels:
+    """(units,) number of each unit's cluster, counted from 0 in order of appearance.
 
-    relevant: documents of each query. Queries are in one cluster when they share a document, also by way of
-    other queries.
+    shared: what each unit has that others may have too, as the relevant documents of a query. Units are in
+    one cluster when they share something, also by way of other units.
     """
-    parent = list(range(len(relevant)))
+    parent = list(range(len(shared)))
 
-    def root(query: int) -> int:
-        while parent[query] != query:
-            parent[query] = parent[parent[query]]
-            query = parent[query]
-        return query
+    def root(unit: int) -> int:
+        while parent[unit] != unit:
+            parent[unit] = parent[parent[unit]]
+            unit = parent[unit]
+        return unit
 
-    first_query: dict[str, int] = {}
-    for query, documents in enumerate(relevant):
-        for document in documents:
-            parent[root(query)] = root(first_query.setdefault(document, query))
-    numbers: dict[int, int] = {}
-    return np.array([numbers.setdefault(root(q), len(numbers)) for q in range(len(relevant))], dtype=np.int64)
+    first_unit: dict[str, int] = {}
+    for unit, things in enumerate(shared):
+        for thing in things:
+            parent[root(unit)] = root(first_unit.setdefault(thing, unit))
+    return renumbered([root(u) for u in range(len(shared))])
+
+
+def renumbered(names: Sequence[object]) -> Labels:
+    """The same partition, counted from 0 in order of appearance."""
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
 
 
 def compare(base: Floats, tuned: Floats) -> Comparison:
-    """Count wins, ties and losses. base, tuned: (queries,), same order."""
+    """Count wins, ties and losses. base, tuned: (units,), same order; NaN counts as a tie."""
     gains = tuned - base
     wins, losses = int((gains > TIE).sum()), int((gains < -TIE).sum())
     return Comparison(wins, len(gains) - wins - losses, losses)
 
 
-def paired_gain(
-    base: Floats, tuned: Floats, labels: Labels, *, draws: int = DRAWS, seed: int = SEED
+def gain_interval(
+    base: Measure,
+    tuned: Measure,
+    labels: Labels,
+    *,
+    strata: Labels | None = None,
+    draws: int | None = None,
+    seed: int = SEED,
 ) -> Interval | None:
-    """95 % interval of the mean per-query gain; None below two clusters, where nothing can be drawn.
+    """95 % interval of the gain; None where there is nothing to draw, or most draws are undefined.
 
-    base, tuned: (queries,) of one metric, same query order; labels: (queries,) from `clusters`.
-    Each draw takes as many clusters as there are, with replacement, and the mean over all their queries anew.
+    base, tuned: the same metric over the same units; labels: (units,) from `clusters`; strata: (units,), each
+    cluster inside one; every stratum needs two clusters to vary. draws: as many as fit, unless given.
     """
-    count = int(labels.max()) + 1
-    if count < 2:
+    paired = _Paired(base, tuned, labels, _strata_of_clusters(labels, strata))
+    if paired.is_fixed:
         return None
-    sums: Floats = np.bincount(labels, weights=tuned - base, minlength=count).astype(np.float64)
-    sizes: Floats = np.bincount(labels, minlength=count).astype(np.float64)
-    gain = float(sums.sum() / sizes.sum())
-    drawn = np.concatenate(list(_draw_means(sums, sizes, draws, seed)))
-    if np.ptp(drawn) <= TIE:
-        return Interval(gain, gain, gain, count, "Degenerate")
+    gain = value_of(tuned, len(labels)) - value_of(base, len(labels))
+    drawn = np.concatenate(list(paired.draw(draws or _affordable(paired.width), seed)))
+    defined = drawn[np.isfinite(drawn)]
+    if len(defined) < (1 - _MOST_UNDEFINED) * len(drawn):
+        return None
+    facts = (paired.clusters, len(defined))
+    if np.ptp(defined) <= TIE:
+        return Interval(gain, gain, gain, *facts, "Degenerate")
     tails = np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    shares = _bca_shares(tails, drawn, gain, (sums.sum() - sums) / (sizes.sum() - sizes))
-    low, high = np.quantile(drawn, tails if shares is None else shares)
-    return Interval(gain, float(low), float(high), count, "BCa" if shares is not None else "Percentile")
+    shares = _bca_shares(tails, defined, gain, paired.deviations())
+    low, high = np.quantile(defined, tails if shares is None else shares)
+    return Interval(gain, float(low), float(high), *facts, "BCa" if shares is not None else "Percentile")
 
 
-def _draw_means(sums: Floats, sizes: Floats, draws: int, seed: int) -> Iterator[Floats]:
-    random = np.random.default_rng(seed)
-    count = len(sums)
-    step = max(1, _MAX_NUMBERS // count)
-    for first in range(0, draws, step):
-        taken = random.integers(count, size=(min(step, draws - first), count), dtype=np.int32)
-        yield sums[taken].sum(axis=1) / sizes[taken].sum(axis=1)
+def _affordable(width: int) -> int:
+    return int(np.clip(_MOST_WORK // width, _FEWEST_DRAWS, DRAWS))
 
 
-def _bca_shares(tails: Floats, drawn: Floats, gain: float, jackknife: Floats) -> Floats | None:
+def _strata_of_clusters(labels: Labels, strata: Labels | None) -> Labels:
+    """(clusters,) stratum of every cluster."""
+    found = np.zeros(int(labels.max()) + 1, dtype=np.int64)
+    if strata is not None:
+        found[labels] = strata
+    return found
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """The gain as a function of how often each cluster counts. strata: (clusters,)."""
+
+    base: Measure
+    tuned: Measure
+    labels: Labels
+    strata: Labels
+
+    @property
+    def clusters(self) -> int:
+        return len(self.strata)
+
+    @property
+    def width(self) -> int:
+        return self.base.width + self.tuned.width + len(self.labels) + self.clusters
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every draw would be the data themselves."""
+        return bool((np.bincount(self.strata) < 2).all())
+
+    def gains(self, counts: Floats) -> Floats:
+        """(draws, clusters) -> (draws,)."""
+        weights = counts[:, self.labels]
+        return self.tuned(weights) - self.base(weights)
+
+    def draw(self, draws: int, seed: int) -> Iterator[Floats]:
+        random = np.random.default_rng(seed)
+        step = max(1, _MAX_NUMBERS // max(len(self.labels), self.width // 4))
+        for first in range(0, draws, step):
+            yield self.gains(self._drawn_counts(random, min(step, draws - first)))
+
+    def _drawn_counts(self, random: np.random.Generator, draws: int) -> Floats:
+        counts = np.zeros((draws, self.clusters))
+        for stratum in np.unique(self.strata):
+            members = np.flatnonzero(self.strata == stratum)
+            taken = random.integers(len(members), size=(draws, len(members)))
+            taken += len(members) * np.arange(draws)[:, None]
+            found = np.bincount(taken.ravel(), minlength=draws * len(members))
+            counts[:, members] = found.reshape(draws, len(members))
+        return counts
+
+    def deviations(self) -> Floats:
+        """What leaving out each cluster does, inside its stratum; above a size, each fold of clusters."""
+        folds = min(self.clusters, max(_FEWEST_FOLDS, _MOST_WORK // (8 * self.width)))
+        fold_of = np.arange(self.clusters) * folds // self.clusters
+        step = max(1, _MAX_NUMBERS // max(len(self.labels), self.width // 4))
+        left_out = [
+            self.gains((fold_of != np.arange(first, min(first + step, folds))[:, None]).astype(np.float64))
+            for first in range(0, folds, step)
+        ]
+        found = np.concatenate(left_out)
+        strata = self.strata[np.searchsorted(fold_of, np.arange(folds))]
+        return np.concatenate([np.mean(part) - part for part in (found[strata == s] for s in set(strata))])
+
+
+def _bca_shares(tails: Floats, drawn: Floats, gain: float, deviations: Floats) -> Shares:
     """Shares of the drawn distribution that are the interval's ends; None where they are not defined."""
     from scipy.special import ndtr, ndtri
 
     below = ((drawn < gain).mean() + (drawn <= gain).mean()) / 2
     bias = ndtri(below)
-    deviations = jackknife.mean() - jackknife
     spread = float((deviations**2).sum())
-    if not np.isfinite(bias) or spread == 0:
+    if not np.isfinite(bias) or not np.isfinite(spread) or spread == 0:
         return None
     acceleration = float((deviations**3).sum()) / (6 * spread**1.5)
     shifted = bias + ndtri(tails)

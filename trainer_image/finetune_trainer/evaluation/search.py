@@ -3,10 +3,13 @@
 The corpus comes in chunks; the result does not depend on how it was cut. The order is the library's own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from finetune_trainer.evaluation.vectors import Vectors, all_scores
 
 MAX_SCORES = 2**26
 """Scores held at a time (256 MiB): more queries than fit are searched in turns."""
@@ -23,19 +26,32 @@ class Best:
     positions: Tensor
 
 
+def id_ranks(ids: Sequence[str]) -> Tensor:
+    """Place of every id in their ascending order."""
+    ranks = torch.empty(len(ids), dtype=torch.long)
+    ranks[torch.tensor(sorted(range(len(ids)), key=ids.__getitem__))] = torch.arange(len(ids))
+    return ranks
+
+
 def search_chunk(
-    queries: Tensor, documents: Tensor, *, start: int, ranks: Tensor, k: int, before: Best | None
+    queries: Vectors,
+    documents: Vectors,
+    similarity: str,
+    *,
+    start: int,
+    ranks: Tensor,
+    k: int,
+    before: Best | None,
 ) -> Best:
     """The best k of what was found before and of one more chunk.
 
-    queries: (queries, dimensions), documents: (chunk, dimensions), compared by dot product; start: position
-    of the chunk in the corpus; ranks: (corpus,), place of every document in the order of ids.
+    start: position of the chunk in the corpus; ranks: (corpus,), place of every document in the order of ids.
     """
     rows = max(1, MAX_SCORES // len(documents))
     parts = []
     for first in range(0, len(queries), rows):
-        scores = queries[first : first + rows] @ documents.T
-        values, places = _top(scores, ranks[start : start + len(documents)], k)
+        scores = all_scores(queries.picked(slice(first, first + rows)), documents, similarity)
+        values, places = _top(scores, ranks[start : start + len(documents)].to(scores.device), k)
         parts.append((values, places + start))
     found = Best(torch.cat([v for v, _ in parts]), torch.cat([p for _, p in parts]))
     if before is not None:
@@ -43,7 +59,7 @@ def search_chunk(
             torch.cat([before.scores, found.scores], dim=1),
             torch.cat([before.positions, found.positions], dim=1),
         )
-    return _sorted(found, ranks, k)
+    return _sorted(found, ranks.to(found.scores.device), k)
 
 
 def _top(scores: Tensor, ranks: Tensor, k: int) -> tuple[Tensor, Tensor]:

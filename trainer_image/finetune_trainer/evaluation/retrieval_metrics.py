@@ -7,11 +7,9 @@ the same values as the library's InformationRetrievalEvaluator. Nothing here sea
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Counts = NDArray[np.int64]
+from finetune_trainer.evaluation.measures import Flags, Floats
+from finetune_trainer.evaluation.measures import Labels as Counts
 
 STANDARD_METRICS = (
     *(f"accuracy@{k}" for k in (1, 3, 5, 10)),
@@ -24,9 +22,13 @@ STANDARD_METRICS = (
 """What the full report has of every evaluator, asked for or not."""
 
 
+EVERYTHING = 2**31
+"""The cut-off of `map` without one: all that is ranked."""
+
+
 def cut_off(metric: str) -> int:
     """The k of `<metric>@<k>`."""
-    return int(metric.rpartition("@")[2])
+    return int(metric.rpartition("@")[2]) if "@" in metric else EVERYTHING
 
 
 def compute_metrics(metrics: Iterable[str], hits: Flags, relevant: Counts) -> dict[str, Floats]:
