@@ -1,17 +1,21 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pytest
 from PIL import Image
 
 from finetune_api.data import EvalSet
+from finetune_api.spec import FinetuneSpec
 from finetune_trainer.data import load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.inputs import RetrievalData, TrainingSet
+from finetune_trainer.inputs import LabelledData, RetrievalData, TrainingSet
 from finetune_trainer.judged import load_judged
 from finetune_trainer.places import Places
 from tests.trainer.builders import (
+    Row,
     a_spec,
     pairs,
     places_in,
@@ -37,10 +41,13 @@ def training(places: Places, **train: Any) -> TrainingSet:
     return one
 
 
-def evaluation(places: Places, rows: list[dict[str, str]], **dev: Any) -> RetrievalData:
+def evaluation(
+    places: Places, rows: Sequence[Row], *, group_by: str | None = None, **roles: Any
+) -> RetrievalData:
     write_jsonl(places.volume("data") / "dev.jsonl", rows)
-    columns = {"query": "q", "positive": "p", **dev}
-    spec = a_spec(dev={"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns})
+    columns = {"query": "q", "positive": "p", **roles}
+    grouped = {"groupBy": group_by} if group_by else {}
+    spec = a_spec(dev={"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns, **grouped})
     found = load_evaluation_data(spec, places)["dev"]
     assert isinstance(found, RetrievalData)
     return found
@@ -146,6 +153,62 @@ def test_a_broken_table_is_refused(places: Places, data: Path) -> None:
 def test_a_repeated_csv_column_is_refused(places: Places, data: Path) -> None:
     (data / "train.csv").write_text("q,p,p\na,b,c\n")
     assert failure(places, uri="pvc://data/train.csv").reason == "DuplicateColumn"
+
+
+def test_arrow_files_streams_and_saved_datasets_are_read_like_any_other(places: Places, data: Path) -> None:
+    rows = {"q": ["001", "zwei"], "p": ["NA", "x"]}
+    write_jsonl(data / "train.jsonl", [{"q": "001", "p": "NA"}, {"q": "zwei", "p": "x"}])
+    table = pa.table({"q": pa.array(rows["q"]).dictionary_encode(), "p": rows["p"]})
+    with pa.OSFile(str(data / "file.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pa.OSFile(str(data / "stream.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    splits = datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)})
+    splits.save_to_disk(data / "saved")
+    digest = training(places).digest
+    assert training(places, uri="pvc://data/file.arrow").digest == digest
+    assert training(places, uri="pvc://data/stream.arrow").digest == digest
+    assert training(places, uri="pvc://data/saved", split="train").digest == digest
+    assert training(places, uri="pvc://data/saved/train").digest == digest
+
+
+def test_a_saved_dataset_of_images_is_read(places: Places, data: Path) -> None:
+    page = write_page(data / "0.png", "0").read_bytes()
+    features = datasets.Features({"q": datasets.Value("string"), "p": datasets.Image()})
+    rows = {"q": ["a"], "p": [{"bytes": page, "path": None}]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(data / "saved")
+    assert training(places, uri="pvc://data/saved").rows[0]["positive"].size == (64, 64)
+
+
+def test_a_broken_arrow_file_is_refused(places: Places, data: Path) -> None:
+    (data / "train.arrow").write_bytes(b"ARROW1 and no more")
+    assert failure(places, uri="pvc://data/train.arrow").reason == "UnreadableTable"
+
+
+def test_only_the_first_rows_are_taken(places: Places, data: Path) -> None:
+    write_jsonl(data / "train.jsonl", pairs(5))
+    few = training(places, maxRows=2)
+    assert few.rows["query"][:] == ["invoice number 0", "invoice number 1"]
+    assert few.content_keys.shape == (2, 2)
+    assert len(training(places, maxRows=50).rows) == 5
+
+
+def test_several_sets_are_loaded_with_their_losses(places: Places, data: Path) -> None:
+    write_jsonl(data / "a.jsonl", pairs(3))
+    write_jsonl(data / "b.jsonl", [{"a": "x", "b": "y", "s": 1}])
+    spec = a_spec(train={"uri": "pvc://data/a.jsonl", "loss": {"name": "TripletLoss"}})
+    more = {
+        "name": "more", "uri": "pvc://data/b.jsonl",
+        "columns": {"inputs": ["a", "b"], "label": "s"},
+    }  # fmt: skip
+    both = spec.to_dict()
+    both["data"]["train"].append(more)
+    found = load_training_data(FinetuneSpec.model_validate(both), places)
+    assert [(s.name, s.label, s.loss.name if s.loss else None) for s in found.sets] == [
+        ("train", False, "TripletLoss"), ("more", True, None),
+    ]  # fmt: skip
+    assert found.row_count == 4
+    assert found.digest not in {s.digest for s in found.sets}
 
 
 # Images
@@ -285,6 +348,58 @@ def test_images_of_the_corpus_are_decoded_when_they_are_looked_at(places: Places
     found = evaluation(places, [{"q": f"page {i}", "p": f"{i}.png"} for i in range(3)])
     assert all(isinstance(i, Image.Image) for i in found.corpus.inputs[0:2])
     assert len(found.corpus.inputs) == 3
+
+
+def test_lists_of_positives_and_negatives_are_documents_of_their_query(places: Places) -> None:
+    rows: list[dict[str, Any]] = [
+        {"q": "who", "p": ["ann", "eve"], "n": ["bob"]},
+        {"q": "whom", "p": ["ann"], "n": ["joe", "bob"]},
+    ]
+    found = evaluation(places, rows, negatives=["n"])
+    assert list(found.corpus.inputs) == ["ann", "eve", "bob", "joe"]
+    assert found.relevant == {"q0": frozenset({"d0", "d1"}), "q1": frozenset({"d0"})}
+    assert found.candidates == {"q0": ("d0", "d1", "d2"), "q1": ("d0", "d3", "d2")}
+
+
+def test_a_list_of_queries_is_refused(places: Places) -> None:
+    with pytest.raises(InvalidData, match="as 'query' it must hold one input a row"):
+        evaluation(places, [{"q": ["who"], "p": "ann"}])
+
+
+def test_every_query_has_the_group_of_its_first_row(places: Places) -> None:
+    rows = [{**row, "lang": lang} for row, lang in zip(pairs(3), ("de", "en", "de"), strict=True)]
+    found = evaluation(places, [*rows, {**rows[0], "lang": "en"}], group_by="lang")
+    assert found.groups == ("de", "en", "de")
+
+
+def labelled(places: Places, kind: str, columns: dict[str, Any], **dev: Any) -> LabelledData:
+    spec = a_spec(dev={"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns, **dev}).to_dict()
+    spec["evaluation"]["evaluators"][0]["type"] = kind
+    found = load_evaluation_data(FinetuneSpec.model_validate(spec), places)["dev"]
+    assert isinstance(found, LabelledData)
+    return found
+
+
+def test_other_evaluators_measure_row_by_row(places: Places, data: Path) -> None:
+    rows = [{"a": "one", "b": "two", "s": 0.5, "g": 1}, {"a": "one", "b": "three", "s": 1, "g": 2}]
+    write_jsonl(data / "dev.jsonl", rows)
+    found = labelled(places, "EmbeddingSimilarity", {"inputs": ["a", "b"], "label": "s"}, groupBy="g")
+    assert [list(items.inputs) for items in found.inputs] == [["one", "one"], ["two", "three"]]
+    assert found.inputs[0].ids == found.inputs[1].ids == ("r0", "r1")
+    assert (found.labels, found.groups, len(found)) == ((0.5, 1.0), ("1", "2"), 2)
+
+
+def test_one_set_serves_evaluators_of_both_forms(places: Places, data: Path) -> None:
+    write_jsonl(data / "dev.jsonl", pairs(3))
+    columns = {"query": "q", "positive": "p", "negatives": ["n"]}
+    spec = a_spec(dev={"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns}).to_dict()
+    spec["evaluation"]["evaluators"] += [
+        {"name": "triplets", "type": "Triplet", "data": "dev"}, {"name": "again", "data": "dev"},
+    ]  # fmt: skip
+    found = load_evaluation_data(FinetuneSpec.model_validate(spec), places)
+    assert isinstance(found["triplets"], LabelledData)
+    assert len(found["triplets"].inputs) == 3
+    assert found["again"] is found["dev"]
 
 
 # Judged sets
