@@ -5,6 +5,7 @@
 
 from finetune_api.data import EvalSet
 from finetune_api.spec import FinetuneSpec
+from finetune_trainer.errors import InvalidSpec
 from finetune_trainer.fitting import Fitted, fit_to_model
 from finetune_trainer.inputs import (
     Cells,
@@ -17,6 +18,7 @@ from finetune_trainer.inputs import (
     TrainingSet,
 )
 from finetune_trainer.judged import load_judged
+from finetune_trainer.nano_beir import load_nano_beir
 from finetune_trainer.overlap import resolve_overlap
 from finetune_trainer.pairs import load_labelled, load_rankings, load_training_set
 from finetune_trainer.places import Places
@@ -37,8 +39,13 @@ __all__ = [
     "resolve_overlap",
 ]
 
-RANKINGS = ("InformationRetrieval", "Reranking", "NanoBEIR")
-"""Evaluators of rankings; all others measure row by row."""
+_FORMS = {"InformationRetrieval": "Rankings", "Reranking": "Rankings", "NanoBEIR": "NanoBEIR"}
+"""What evaluators measure on; those that are not here measure row by row."""
+_WANTED = {
+    "Labelled": "`uri` and `columns`",
+    "Rankings": "`uri` and `columns` with `query` and `positive`, or `queries`, `corpus` and `qrels`",
+    "NanoBEIR": "`uri` alone",
+}
 
 
 def load_training_data(spec: FinetuneSpec, places: Places) -> TrainingData:
@@ -48,19 +55,30 @@ def load_training_data(spec: FinetuneSpec, places: Places) -> TrainingData:
 
 def load_evaluation_data(spec: FinetuneSpec, places: Places) -> dict[str, EvaluationData]:
     """What each evaluator measures on, by the evaluator's name; its type says in which form."""
-    loaded: dict[tuple[str, bool], EvaluationData] = {}
+    loaded: dict[tuple[str, str], EvaluationData] = {}
     by_evaluator = {}
     for evaluator in spec.evaluation.evaluators:
-        form = evaluator.data, evaluator.type in RANKINGS
+        form = evaluator.data, _FORMS.get(evaluator.type, "Labelled")
         if form not in loaded:
-            loaded[form] = _load(spec.data.eval_set(evaluator.data), places, rankings=form[1])
+            source = spec.data.eval_set(evaluator.data)
+            loaded[form] = _load(source, places, form[1], by_bm25=spec.model.type == "Reranker")
         by_evaluator[evaluator.name] = loaded[form]
     return by_evaluator
 
 
-def _load(source: EvalSet, places: Places, *, rankings: bool) -> EvaluationData:
-    if (table := source.table) is None:
+def _load(source: EvalSet, places: Places, form: str, *, by_bm25: bool) -> EvaluationData:
+    table = source.table
+    if form == "NanoBEIR" and source.uri is not None and table is None:
+        return load_nano_beir(source, places, by_bm25=by_bm25)
+    if form != "Labelled" and source.uri is None:
         return load_judged(source, places)
-    if rankings:
+    ranked = form == "Rankings" and table is not None and table.columns.query is None
+    if table is None or ranked or form == "NanoBEIR":
+        raise InvalidSpec(
+            "WrongEvalSet",
+            f"eval set {source.name!r} must have {_WANTED[form]}, as its evaluator wants it",
+            "correct the eval set, or take another type of evaluator",
+        )
+    if form == "Rankings":
         return load_rankings(table, places, source.group_by)
     return load_labelled(table, places, source.group_by)

@@ -36,8 +36,8 @@ class Cells(Sequence[Input]):
 
     def __init__(self, columns: Sequence["datasets.Dataset"], places: Sequence[tuple[int, int]]) -> None:
         """columns: tables of one column each; places: (column, row) of every element."""
-        self._columns = columns
-        self._places = places
+        self.columns = columns
+        self.places = places
 
     @overload
     def __getitem__(self, index: int) -> Input: ...
@@ -46,32 +46,44 @@ class Cells(Sequence[Input]):
     @override
     def __getitem__(self, index: int | slice) -> Input | list[Input]:
         if isinstance(index, slice):
-            return [self._cell(place) for place in self._places[index]]
-        return self._cell(self._places[index])
+            return [self._cell(place) for place in self.places[index]]
+        return self._cell(self.places[index])
 
     @override
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     @property
     def features(self) -> list[Any]:
         """What each column that is used holds, as the `datasets` library says it."""
-        used = sorted({column for column, _ in self._places})
-        return [f for column in used for f in self._columns[column].features.values()]
+        used = sorted({column for column, _ in self.places})
+        return [f for column in used for f in self.columns[column].features.values()]
 
     def picked(self, rows: Sequence[int]) -> "Cells":
         """These elements, in this order."""
-        return Cells(self._columns, [self._places[row] for row in rows])
+        return Cells(self.columns, [self.places[row] for row in rows])
 
     def with_columns(self, change: Callable[["datasets.Dataset"], "datasets.Dataset"]) -> "Cells":
         """The same cells, each column of them changed."""
-        return Cells([change(column) for column in self._columns], self._places)
+        return Cells([change(column) for column in self.columns], self.places)
 
     def _cell(self, place: tuple[int, int]) -> Input:
         column, row = place
-        cells: dict[str, Any] = self._columns[column][row]
+        cells: dict[str, Any] = self.columns[column][row]
         (cell,) = cells.values()
         return cell
+
+
+def joined(parts: Sequence[Cells]) -> Cells:
+    """The cells of all parts, one part after the other."""
+    return Cells(
+        [column for part in parts for column in part.columns],
+        [
+            (column + sum(len(before.columns) for before in parts[:number]), row)
+            for number, part in enumerate(parts)
+            for column, row in part.places
+        ],
+    )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ def load_judged(source: EvalSet, places: Places) -> RetrievalData:
             f"eval set {source.name!r} has no query with a relevant document",
             "lower `minimumGrade`, or correct the judgements",
         )
-    parts = [*queries.ids, *queries.keys, "corpus", *corpus.ids, *corpus.keys, "judgements", *judgements]
+    texts = [f"{q}\t{d}\t{d in relevant.get(q, ())}" for q, d in judgements]
+    parts = [*queries.ids, *queries.keys, "corpus", *corpus.ids, *corpus.keys, "judgements", *texts]
     return RetrievalData(
         name=source.name,
         queries=_picked(queries, judged),
@@ -37,6 +38,7 @@ def load_judged(source: EvalSet, places: Places) -> RetrievalData:
         unjudged_queries=len(queries) - len(relevant),
         digest=content_digest(parts),
         groups=tuple(groups[r] for r in judged) if groups else None,
+        candidates=_candidates(judgements, [queries.ids[r] for r in judged]) if source.qrels.grade else None,
     )
 
 
@@ -67,8 +69,8 @@ def _picked(items: Collection, rows: Sequence[int]) -> Collection:
 
 def _read_judgements(
     source: Judgements, places: Places, queries: set[str], corpus: set[str]
-) -> tuple[dict[str, frozenset[str]], list[str]]:
-    """Relevant documents by query, and all judgements as text for the digest."""
+) -> tuple[dict[str, frozenset[str]], list[tuple[str, str]]]:
+    """Relevant documents by query, and every query with a document that was judged for it."""
     columns = [c for c in (source.query, source.document, source.grade) if c]
     table = read_table(source, places, columns)
     of_query, of_document = _ids(table, source.query), _ids(table, source.document)
@@ -87,8 +89,16 @@ def _read_judgements(
     for (query, document), grade in judged.items():
         if grade >= source.minimum_grade:
             relevant.setdefault(query, set()).add(document)
-    texts = [f"{q}\t{d}\t{g >= source.minimum_grade}" for (q, d), g in sorted(judged.items())]
-    return {q: frozenset(d) for q, d in relevant.items()}, texts
+    return {q: frozenset(d) for q, d in relevant.items()}, sorted(judged)
+
+
+def _candidates(judgements: Sequence[tuple[str, str]], queries: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The documents that were judged for each query, whatever their grade."""
+    found: dict[str, list[str]] = {query: [] for query in queries}
+    for query, document in judgements:
+        if query in found:
+            found[query].append(document)
+    return {query: tuple(documents) for query, documents in found.items()}
 
 
 def _require_known(ids: Sequence[str], known: set[str], *, column: str, what: str, where: str) -> None:

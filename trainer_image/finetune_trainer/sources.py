@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune_api.fields import SecretRef
 from finetune_api.model import Encoder, Model
 from finetune_api.tables import TableSource
 from finetune_api.uris import HfUri, HttpsUri, PvcUri, parse_uri
@@ -91,12 +92,33 @@ def fetch_table(source: TableSource, places: Places) -> Fetched:
             raise InvalidSpec("WrongScheme", f"{source.uri} cannot be read yet")
 
 
+def list_files(uri: str, secret: SecretRef | None, places: Places) -> list[str]:
+    """Names of all files below a folder or in a dataset of a hub, with / between folders."""
+    parsed = parse_uri(uri)
+    match parsed:
+        case HfUri():
+            with hub_errors(parsed):
+                api = open_hub(places.token(secret))
+                return list(
+                    api.list_repo_files(parsed.repository, revision=parsed.commit, repo_type="dataset")
+                )
+        case PvcUri():
+            _, path = _path_in_claim(parsed, places)
+            return _names_below(path)
+        case _:
+            raise InvalidSpec("WrongScheme", f"the files of {uri} cannot be listed", "copy them to a volume")
+
+
+def _names_below(path: Path) -> list[str]:
+    return [p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if p.is_file()]
+
+
 def _local_table(source: TableSource, path: Path, root: Path) -> Fetched:
     if path.is_file():
         with storage_errors(source.uri):
             return _single_file(source, path, file_digest(path), root)
     with storage_errors(source.uri):
-        names = [p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if p.is_file()]
+        names = _names_below(path)
         files = tuple(path / n for n in choose_files(names, split=source.split, where=source.uri))
         for file in files:
             _require_inside(file, root, source.uri)

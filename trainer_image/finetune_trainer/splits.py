@@ -46,6 +46,12 @@ def choose_files(names: Iterable[str], *, split: str | None, where: str) -> list
     return sorted(next(iter(places.values())))
 
 
+def table_name(path: PurePosixPath) -> str:
+    """The name of the table that a file is, or is a piece of."""
+    piece = _SHARD.match(path.stem)
+    return piece["table"] if piece else path.stem
+
+
 def _tables_by_place(tables: Sequence[str], split: str | None) -> dict[str, list[str]]:
     """Tables that fit, under a name of their own; the pieces of a table come together."""
     found: dict[str, list[str]] = {}
@@ -54,10 +60,7 @@ def _tables_by_place(tables: Sequence[str], split: str | None) -> dict[str, list
         folder = path.parent.as_posix()
         at_top = folder in {".", "data"}
         if split is None and at_top:
-            piece = _SHARD.match(path.stem)
-            found.setdefault(f"{folder}/{piece['table'] if piece else path.stem}{path.suffix}", []).append(
-                name
-            )
+            found.setdefault(f"{folder}/{table_name(path)}{path.suffix}", []).append(name)
         elif split is not None and at_top and (path.stem == split or path.stem.startswith(f"{split}-")):
             found.setdefault(f"{folder}/{split}{path.suffix}", []).append(name)
         elif split is not None and folder in {split, f"data/{split}"}:
