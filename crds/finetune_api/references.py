@@ -51,3 +51,5 @@ def _models(value: Any) -> Iterator[ApiModel]:
                 yield from _models(item)
         case dict():
             yield from _models(list(value.values()))
+        case _:
+            pass

@@ -239,7 +239,7 @@ def test_keys_that_leave_their_folder_are_refused(s3: S3, tmp_path: Path) -> Non
         def find(self, path: str, **_: object) -> dict[str, dict[str, object]]:
             return {f"{path}/../../etc/passwd": {"type": "file", "size": 1, "ETag": "x"}}
 
-    store = Store(Hostile(), FOLDER)  # type: ignore[arg-type]
+    store = Store(Hostile(), FOLDER)
     with pytest.raises(InvalidData) as raised:
         store.list()
     assert raised.value.reason == "UnsafeName"
@@ -347,7 +347,7 @@ def test_a_full_disk_is_told_as_such(store: Store, tmp_path: Path, monkeypatch: 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     store.write("a", b"x")
-    monkeypatch.setattr(stores.os, "pwrite", full)
+    monkeypatch.setattr("os.pwrite", full)
     with pytest.raises(StorageFailed) as raised:
         store.download(store.list(), tmp_path / "here", on_bytes=ignore)
     assert "ENOSPC" in raised.value.message

@@ -9,14 +9,13 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from finetune_trainer.errors import InvalidSpec
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
-    from requests import Session
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Addresses that a translator turns into IPv4 ones, private ones among them (RFC 6052)."""
@@ -96,57 +95,3 @@ def guarded_resolver() -> "AbstractResolver":
             pass
 
     return Resolver()
-
-
-def guard_session(session: "Session", *, timeout_seconds: tuple[float, float]) -> None:
-    """Let a `requests` session reach only addresses that it may, by https unless this machine is meant.
-
-    It holds for redirects too. timeout_seconds: to connect, and between two pieces of an answer.
-    """
-    from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-    class Connection(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return _checked_peer(super()._new_conn(), self.host)
-
-    class SecureConnection(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _checked_peer(super()._new_conn(), self.host)
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-    class Adapter(HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **kwargs)
-            self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
-
-        def send(self, request: Any, **kwargs: Any) -> Any:
-            _check_url(str(request.url))
-            return super().send(request, **{**kwargs, "timeout": kwargs.get("timeout") or timeout_seconds})
-
-    for prefix in ("https://", "http://"):
-        session.mount(prefix, Adapter())
-
-
-def _check_url(url: str) -> None:
-    host = urlsplit(url).hostname or ""
-    if not url.startswith("https://") and not is_loopback(host):
-        raise InvalidSpec(
-            "NotHttps", f"{host} must be reached by https://, found a redirect to http://", "use another host"
-        )
-    refuse_metadata(literal_addresses(host), host)
-
-
-def _checked_peer(connection: socket.socket, host: str) -> socket.socket:
-    try:
-        refuse_metadata([str(connection.getpeername()[0])], host)
-    except InvalidSpec:
-        connection.close()
-        raise
-    return connection

@@ -107,7 +107,7 @@ def _answer_of(error: BaseException) -> _Answer | None:
         )
     status = getattr(error, "code", None) or getattr(error, "status", None)
     if _is_of_client(error):
-        return _Answer(int(status) if str(status).isdigit() else None, name)
+        return _Answer(int(str(status)) if str(status).isdigit() else None, name)
     if isinstance(error, OSError) and error.errno is None and not isinstance(error, FileExistsError):
         return _answer_in_words(error)
     return None

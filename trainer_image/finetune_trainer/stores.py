@@ -274,7 +274,7 @@ def _gs_credentials(secret: Path | None) -> Any:
             return "anon"
     account = _service_account(secret)
     try:
-        return Credentials.from_service_account_info(account, scopes=scopes)
+        return Credentials.from_service_account_info(account, scopes=scopes)  # type: ignore[no-untyped-call]
     except ValueError as error:
         raise _not_an_account(secret) from error
 
