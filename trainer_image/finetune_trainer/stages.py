@@ -26,9 +26,11 @@ from finetune_trainer.measurement import (
     wanted_metrics,
 )
 from finetune_trainer.models import (
+    ONLY,
     check_dimensions,
     embedding_dimension,
     load_model,
+    make_trainable,
     reload_model,
     save_model,
 )
@@ -46,11 +48,12 @@ if TYPE_CHECKING:
 class Material:
     """What the sources gave.
 
-    revision: of the base model; model: as loaded, training changes it in place; evaluation: by evaluator;
-    dimensions: headline first.
+    revision, folders: of the base model; model: as loaded, training changes it in place; evaluation: by
+    evaluator; dimensions: headline first.
     """
 
     revision: str
+    folders: Mapping[str, Path]
     model: "SentenceTransformer"
     training: TrainingData
     evaluation: dict[str, EvaluationData]
@@ -86,7 +89,7 @@ def prepare(run: Run) -> Material:
     for note in (*fitted.notes, *mined):
         run.note(note)
     full = embedding_dimension(model)
-    return Material(revision, model, training, fitted.evaluation, wanted_dimensions(spec, full))
+    return Material(revision, folders, model, training, fitted.evaluation, wanted_dimensions(spec, full))
 
 
 def _revision(fetched: Mapping[str, Fetched]) -> str:
@@ -102,7 +105,7 @@ def measure_as_saved(
     """Save into `folder`, reload and evaluate: of both models, what is measured is what users get."""
     spec = run.file.spec
     save_model(model, folder, spec.model)
-    saved = reload_model(folder, spec.model)
+    saved = reload_model(folder, spec.model, base=material.folders.get(ONLY))
     results = {}
     for evaluator in spec.evaluation.evaluators:
         results[evaluator.name] = evaluate(
@@ -123,6 +126,7 @@ def measure_as_saved(
 
 def tune(run: Run, material: Material, scratch: Path) -> TrainingResult:
     """Train the model in place. Raises Interrupted when a stop was asked for meanwhile."""
+    make_trainable(material.model, run.file.spec.model, seed=run.file.spec.training.seed)
     result = train(
         material.model,
         material.training,

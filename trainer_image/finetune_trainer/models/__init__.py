@@ -6,14 +6,18 @@ comes without - is an error here. Nothing is trained or measured.
 
 from finetune_trainer.digests import model_digest
 from finetune_trainer.models.dimensions import check_dimensions, embedding_dimension
-from finetune_trainer.models.loading import load_model, reload_model
-from finetune_trainer.models.routes import model_modalities, router_mapping
+from finetune_trainer.models.loading import ONLY, load_model, reload_model
+from finetune_trainer.models.routes import learning_rates, model_modalities, router_mapping
 from finetune_trainer.models.saving import save_model
+from finetune_trainer.models.trainable import make_trainable
 
 __all__ = [
+    "ONLY",
     "check_dimensions",
     "embedding_dimension",
+    "learning_rates",
     "load_model",
+    "make_trainable",
     "model_digest",
     "model_modalities",
     "reload_model",

@@ -1,7 +1,7 @@
 """Models as they come: from the checkpoints that the spec names, and from where they were saved."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from finetune_trainer.errors import InvalidModel, InvalidSpec, TrainerError
 from finetune_trainer.models.checkpoints import Checkpoint, read_checkpoint
 from finetune_trainer.models.embedding import build_embedding
 from finetune_trainer.models.lengths import limit_length
+from finetune_trainer.models.lora import ADAPTER_CONFIG, beside_its_base
 from finetune_trainer.models.multi_vector import build_multi_vector
 from finetune_trainer.models.options import Options, check_attention, load_saved, options_of, unused_weights
 from finetune_trainer.models.reranker import build_reranker, new_weights
@@ -58,11 +59,18 @@ def load_model(
     return model
 
 
-def reload_model(path: Path, spec: Model, *, allow_remote_code: bool = False) -> Any:
-    """A saved model as its users will load it, but for the full embedding: evaluation slices it itself."""
+def reload_model(
+    path: Path, spec: Model, *, base: Path | None = None, allow_remote_code: bool = False
+) -> Any:
+    """A saved model as its users will load it, but for the full embedding: evaluation slices it itself.
+
+    base: folder of the checkpoint, which a saved adapter needs; its users get it from the repository.
+    """
     options = options_of(spec, trusted=_trusted(spec, allowed=allow_remote_code))
-    with unreadable_as_invalid(path), no_pickles(), loading_reports() as reports:
-        model = load_saved(path, spec, options, {})
+    is_adapter = (path / ADAPTER_CONFIG).is_file()
+    place = beside_its_base(path, base) if is_adapter and base is not None else nullcontext(path)
+    with place as folder, unreadable_as_invalid(path), no_pickles(), loading_reports() as reports:
+        model = load_saved(folder, spec, options, {})
     refuse_missing_weights(model, reports, [])
     _compare_in_full(model, spec)
     return model

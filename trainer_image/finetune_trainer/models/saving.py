@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune_api.model import Model
+from finetune_trainer.models.lora import has_adapters, merge_adapters, name_base
 from finetune_trainer.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ def save_model(model: "AnyModel", path: Path, spec: Model) -> None:
     Adapters are merged into the weights first, unless the spec publishes them alone.
     """
     any_model: Any = model
+    if has_adapters(model) and spec.lora is not None and spec.lora.publish == "Merged":
+        merge_adapters(model)
     full = getattr(any_model, "truncate_dim", None)
     if spec.type == "Embedding":
         any_model.truncate_dim = spec.truncate_dim
@@ -23,6 +26,8 @@ def save_model(model: "AnyModel", path: Path, spec: Model) -> None:
     try:
         with storage_errors("saving the model"):
             any_model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
+            if has_adapters(model):
+                name_base(path, spec)
             _open_to_all(path)
     finally:
         if spec.type == "Embedding":
