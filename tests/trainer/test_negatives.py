@@ -3,15 +3,18 @@
 import json
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from sentence_transformers import MultiVectorEncoder, SentenceTransformer, SparseEncoder
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import mine_hard_negatives
 
+from finetune_api.model import Model
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer import mining_models
 from finetune_trainer import negatives as module
@@ -22,6 +25,7 @@ from finetune_trainer.models import load_model
 from finetune_trainer.negatives import mine_negatives
 from finetune_trainer.places import Places
 from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl, write_page
+from tests.trainer.media_files import write_wav
 
 WORDS = ["invoice", "order", "letter", "march", "april", "may", "paper", "steel", "glass", "total", "date"]
 
@@ -177,6 +181,21 @@ def test_a_corpus_gives_more_documents(model: SentenceTransformer, places: Place
     assert "among 80 documents" in notes[0]
 
 
+def test_a_corpus_of_another_kind_is_refused_and_one_of_wider_texts_is_not(
+    model: SentenceTransformer, places: Places
+) -> None:
+    write_page(places.volume("data") / "page.png", "a page")
+    write_jsonl(places.volume("data") / "pages.jsonl", [{"page": "page.png"}])
+    corpus = {"uri": "pvc://data/pages.jsonl", "input": "page"}
+    with pytest.raises(InvalidData, match=r"must hold text inputs.*found image"):
+        mine(model, places, {"perQuery": 3, "corpus": corpus})
+
+    wide = pa.table({"text": pa.array([f"{t} copy" for t in some_texts(40)], type=pa.large_string())})
+    pq.write_table(wide, places.volume("data") / "wide.parquet")
+    corpus = {"uri": "pvc://data/wide.parquet", "input": "text"}
+    assert "among 80 documents" in mine(model, places, {"perQuery": 3, "corpus": corpus})[1][0]
+
+
 def test_rows_without_enough_negatives_are_left_out_and_counted(
     model: SentenceTransformer, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,12 +239,13 @@ def test_what_was_mined_is_kept_for_the_next_attempt_and_mined_anew_for_other_se
 
 
 @pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
-@pytest.mark.parametrize("kind", [SparseEncoder, MultiVectorEncoder])
+@pytest.mark.parametrize(("kind", "name"), [("Sparse", "sparse"), ("MultiVector", "multi-vector")])
 def test_models_of_other_vectors_mine_by_their_own_similarity(
-    kind: Any, text_model: Path, places: Places
+    kind: str, name: str, tiny: Callable[[str], Path], places: Places
 ) -> None:
-    base = kind(str(text_model), device="cpu")
-    mined, _ = mine(base, places, {"perQuery": 2})
+    of_kind = {"type": kind}
+    base = load_model(tiny(name), a_spec(model=of_kind).model, seed=0)
+    mined, _ = mine(base, places, {"perQuery": 2}, model=of_kind)
     texts = [row["p"] for row in rows()]
     scores = base.similarity(base.encode_query(mined.rows["query"][:]), base.encode_document(texts))
     for row, values in zip(mined.rows, scores.tolist(), strict=True):
@@ -252,6 +272,18 @@ def test_a_reranker_rules_out_what_the_search_has_found(
               for r in mined.rows]  # fmt: skip
     assert all(3 >= first >= second for first, second in shared)
     assert mined.digest != without.digest
+
+
+def test_a_real_reranker_scores_what_was_found(
+    model: SentenceTransformer, tiny: Callable[[str], Path], places: Places
+) -> None:
+    shutil.copytree(tiny("reranker"), places.volume("models") / "reranker")
+    settings = {"perQuery": 2, "minScore": "-1000", "crossEncoder": {"uri": "pvc://models/reranker"}}
+    mined, _ = mine(model, places, settings)
+    reranker = load_model(tiny("reranker"), Model(type="Reranker", uri="pvc://models/reranker"), seed=0)
+    for row in mined.rows.select(range(5)):
+        first, second = reranker.predict([(row["query"], row[f"negative_{n}"]) for n in range(2)])
+        assert first >= second - 1e-5
 
 
 def test_another_model_searches_for_one_that_cannot(
@@ -284,3 +316,30 @@ def test_images_are_mined_as_texts_are(vision_model: Path, places: Places) -> No
     keys: Sequence[list[bytes]] = mined.content_keys.tolist()
     for row in keys:
         assert len({*row[1:]}) == 3
+
+
+def test_recordings_are_mined_too(tiny: Callable[[str], Path], places: Places) -> None:
+    for n in range(6):
+        write_wav(places.volume("data") / f"{n}.wav", 200.0 * (n + 1))
+    write_jsonl(
+        places.volume("data") / "train.jsonl", [{"q": f"tone {n}", "p": f"{n}.wav"} for n in range(6)]
+    )
+    base = load_model(tiny("clap"), a_spec().model, seed=0)
+    mined, notes = mine(base, places, {"perQuery": 2})
+    assert "6 rows" in notes[0]
+    assert set(mined.rows[0]["negative_1"]) == {"audio"}
+    assert mined.rows[0]["negative_1"]["audio"]["sampling_rate"] > 0
+
+
+def test_mixed_inputs_are_mined_too(tiny: Callable[[str], Path], places: Places) -> None:
+    names = [write_page(places.volume("data") / f"{n}.png", str(n)).name for n in range(6)]
+    content = [{"q": f"page {n}", "t": f"title {n}", "i": name} for n, name in enumerate(names)]
+    write_jsonl(places.volume("data") / "train.jsonl", content)
+    train = {
+        "columns": {"query": "q", "positive": "both"},
+        "combine": [{"name": "both", "text": "t", "image": "i"}],
+    }
+    base = load_model(tiny("vision embedder"), a_spec().model, seed=0)
+    mined, _ = mine(base, places, {"perQuery": 2}, train=train)
+    assert list(mined.rows[0]["negative_0"]) == ["text", "image"]
+    assert isinstance(mined.rows[0]["negative_0"]["image"], Image.Image)

@@ -27,14 +27,15 @@ def fit_to_model(
     model: "BaseModel", training: TrainingData, evaluation: Mapping[str, EvaluationData]
 ) -> Fitted:
     """The data for this model. Raises InvalidData when it has inputs that the model cannot read."""
-    _check_modalities(model, training, list(evaluation.values()))
+    check_modalities(model, training, list(evaluation.values()))
     sampling = _sampling_of(model)
     return Fitted(_sampled_training(training, sampling), _sampled_evaluation(evaluation, sampling))
 
 
-def _check_modalities(
+def check_modalities(
     model: "BaseModel", training: TrainingData, evaluation: Sequence[EvaluationData]
 ) -> None:
+    """Raises InvalidData for a column that the model cannot read. model: what has `supports` is enough."""
     from finetune_trainer.features import modalities
 
     for one in training.sets:

@@ -29,18 +29,25 @@ def pool_of(one: TrainingSet, settings: HardNegatives, places: Places) -> Pool:
     """The different positives of the set, then what else the corpus has."""
     import datasets
 
+    from finetune_trainer.features import modalities
+
     keys, inputs = distinct(one.rows.select_columns(["positive"]), keys_of(one, 1))
     if (source := settings.corpus) is None:
         return Pool(keys, inputs)
     column = read_table(source, places, [source.input]).column(source.input)
     more_keys, more = distinct(column.cells, column.keys, known=frozenset(keys))
-    if more.features != inputs.features:
+    wanted, found = (" and ".join(modalities(t.features[INPUT])) for t in (inputs, more))
+    if wanted != found:
         raise InvalidData(
             "MixedColumn",
-            f"the corpus {source.uri} must hold what the positives of train set {one.name!r} are"
-            f" ({inputs.features[INPUT]}), found {more.features[INPUT]}",
+            f"the corpus {source.uri} must hold {wanted} inputs, as the positives of train set {one.name!r};"
+            f" found {found}",
             "name another column, or a corpus of the same kind",
         )
+    if more.data.schema.types != inputs.data.schema.types:
+        more = more.cast(inputs.features)
+    # Recordings are decoded as those of the set are: what is stored says nothing of it.
+    more.info.features = inputs.features
     return Pool((*keys, *more_keys), datasets.concatenate_datasets([inputs, more]))
 
 

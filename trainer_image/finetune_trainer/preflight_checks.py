@@ -56,8 +56,12 @@ def _require_writable(uri: str, places: Places) -> None:
 
 
 def rows_in_words(data: "TrainingData") -> str:
+    from finetune_trainer.features import modalities
+
     (one,) = data.sets
-    kinds = [f"{column} ({_kind(one.rows.features[column])})" for column in one.input_columns]
+    kinds = [
+        f"{column} ({' and '.join(modalities(one.rows.features[column]))})" for column in one.input_columns
+    ]
     return f"{len(one.rows):,} rows: {', '.join([*kinds, *(['label'] if one.label else [])])}"
 
 
@@ -107,13 +111,13 @@ def check_gates(spec: FinetuneSpec, evaluation: "dict[str, EvaluationData]") -> 
 def check_inputs(
     models: "list[ModelFiles]", training: "TrainingData", evaluation: "dict[str, EvaluationData]"
 ) -> tuple[bool, str]:
-    from finetune_trainer.data import check_inputs
+    from finetune_trainer.fitting import check_modalities
     from finetune_trainer.model_files import Readable
 
     readable = Readable.of_all(models)
     if readable is None:
         return True, "not known without loading the model"
-    check_inputs(cast("Any", readable), training, list(evaluation.values()))
+    check_modalities(cast("Any", readable), training, list(evaluation.values()))
     return True, f"every column is something that it reads: {', '.join(readable.modalities)}"
 
 
@@ -135,11 +139,3 @@ def check_batches(spec: FinetuneSpec, training: "TrainingData") -> tuple[bool, s
             )
     steps = sum(len(one.rows) // size for one in training.sets)
     return True, f"at most {steps:,} steps of {size} rows an epoch"
-
-
-def _kind(feature: Any) -> str:
-    """What a column holds, in one word."""
-    name = type(feature).__name__
-    if name == "Value":
-        return "text" if "string" in feature.dtype else str(feature.dtype)
-    return "mixed" if isinstance(feature, dict) else name.lower()
