@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 ModelType = Literal["Embedding", "Reranker", "Sparse", "MultiVector"]
-LabelKind = Literal["Score", "Binary", "Class", "Scores", "Vector"]
-"""Of the label column: a number, 0 or 1, a whole number for a class, a list of numbers (one for each
-document, or one less: margins), or a teacher's embedding."""
+
+LabelKind = Literal["Binary", "Class", "Unit", "Score", "Scores", "Margins", "Vector"]
+"""Of the label column: 0 or 1; a whole number for a class; a number from 0 to 1; any number; a list with a
+score for each document; by how much the first document beats each other, a list or for one other a number;
+a teacher's embedding. A column may be of several kinds: 0 and 1 are classes and numbers too."""
 Batches = Literal["Plain", "Unique", "ByLabel"]
 """Unique: no content twice in a batch, since each row's documents are negatives of the others.
 ByLabel: several classes in a batch, several rows of each."""
@@ -25,7 +27,7 @@ class LossTraits:
     inputs: fewest and most input columns, the label not counted. labels: kinds of label that it takes; empty:
     none. label_optional: it takes rows without label too. cached: encodes the batch in mini-batches, twice.
     wrapper: it stands around an inner loss. alone: it can stand without a wrapper. sliceable: can be taken at
-    fewer dimensions (Matryoshka).
+    fewer dimensions (Matryoshka). lists: wants the documents of a row as a list.
     """
 
     inputs: tuple[int, int]
@@ -36,6 +38,7 @@ class LossTraits:
     wrapper: bool = False
     alone: bool = True
     sliceable: bool = True
+    lists: bool = False
 
 
 def _wrapper(*, cached: bool = False) -> LossTraits:
@@ -45,13 +48,13 @@ def _wrapper(*, cached: bool = False) -> LossTraits:
 _RANKING = LossTraits((2, MANY), batches="Unique")
 _CACHED_RANKING = LossTraits((2, MANY), batches="Unique", cached=True)
 _BY_CLASS = LossTraits((1, 1), ("Class",), batches="ByLabel")
-_SIMILARITY = LossTraits((2, 2), ("Score", "Binary"))
+_SIMILARITY = LossTraits((2, 2), ("Score",))
 _YES_OR_NO = LossTraits((2, 2), ("Binary",))
 _TRIPLET = LossTraits((3, 3))
-_TEACHER_SCORES = LossTraits((3, MANY), ("Scores", "Score"))
+_TEACHER_SCORES = LossTraits((3, MANY), ("Scores", "Margins"))
 _TEACHER_RANKS = LossTraits((3, MANY), ("Scores",))
 _TEACHER_VECTORS = LossTraits((1, MANY), ("Vector",))
-_LISTS = LossTraits((2, MANY), ("Scores",), label_optional=True)
+_LISTS = LossTraits((3, MANY), ("Scores",), label_optional=True, lists=True)
 
 
 def _inner(traits: LossTraits) -> LossTraits:
@@ -78,7 +81,7 @@ LOSSES: dict[ModelType, dict[str, LossTraits]] = {
         "CoSENTLoss": _SIMILARITY,
         "AnglELoss": _SIMILARITY,
         "CosineSimilarityLoss": _SIMILARITY,
-        "SoftmaxLoss": LossTraits((2, 2), ("Class", "Binary"), sliceable=False),
+        "SoftmaxLoss": LossTraits((2, 2), ("Class",), sliceable=False),
         "MSELoss": _TEACHER_VECTORS,
         "EmbedDistillLoss": _TEACHER_VECTORS,
         "MarginMSELoss": _TEACHER_SCORES,
@@ -86,14 +89,14 @@ LOSSES: dict[ModelType, dict[str, LossTraits]] = {
         "ContrastiveTensionLoss": LossTraits((2, 2), ("Binary",), label_optional=True, sliceable=False),
         "ContrastiveTensionLossInBatchNegatives": LossTraits((1, 1), batches="Unique", sliceable=False),
         "DenoisingAutoEncoderLoss": LossTraits((2, 2), sliceable=False),
-        "GlobalOrthogonalRegularizationLoss": LossTraits((1, MANY)),
+        "GlobalOrthogonalRegularizationLoss": LossTraits((1, MANY), sliceable=False),
         "MatryoshkaLoss": _wrapper(),
         "AdaptiveLayerLoss": _wrapper(),
         "Matryoshka2dLoss": _wrapper(),
     },
     "Reranker": {
-        "BinaryCrossEntropyLoss": LossTraits((2, 2), ("Binary", "Score")),
-        "CrossEntropyLoss": LossTraits((2, 2), ("Class", "Binary")),
+        "BinaryCrossEntropyLoss": LossTraits((2, 2), ("Unit",)),
+        "CrossEntropyLoss": LossTraits((2, 2), ("Class",)),
         "MSELoss": _SIMILARITY,
         "MarginMSELoss": _TEACHER_SCORES,
         "MultipleNegativesRankingLoss": _RANKING,
@@ -145,7 +148,8 @@ def inner_names(model_type: ModelType) -> list[str]:
     """Losses that may stand in a wrapper of this type of model."""
     if not any(traits.wrapper for traits in LOSSES[model_type].values()):
         return []
-    return [n for n, traits in LOSSES[model_type].items() if not traits.wrapper and n != "SparseMSELoss"]
+    cannot = {"SparseMSELoss", *(n for n, traits in LOSSES[model_type].items() if not traits.sliceable)}
+    return [n for n, traits in LOSSES[model_type].items() if not traits.wrapper and n not in cannot]
 
 
 def names_where(**wanted: bool) -> list[str]:

@@ -1,18 +1,18 @@
-import dataclasses
-import inspect
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from sentence_transformers import SentenceTransformerTrainingArguments
-from sentence_transformers.sentence_transformer import losses
 
+from finetune_api import argument_tables as tables
+from finetune_api.signatures import FILE, signatures, training_parameters
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer import checks
-from finetune_trainer.checks import check_spec, checked_loss_arguments, checked_training_arguments
+from finetune_trainer.checks import check_spec
 from finetune_trainer.errors import InvalidSpec
 from tests.trainer.builders import a_spec
+from tests.trainer.train_sets import spec_of
 
 EXAMPLES = Path(__file__).parents[2] / "crds" / "examples"
 
@@ -67,7 +67,7 @@ def test_an_argument_that_resembles_none_gets_the_list() -> None:
         "use_liger_kernel", "train_sampling_strategy", "length_column_name", "remove_unused_columns",
         "compute_metrics", "group_by_length", "gradient_accumulation_steps", "batch_sampler", "fp16",
         "save_strategy", "save_steps", "logging_steps", "eval_delay", "dataloader_drop_last", "ddp_backend",
-        "use_cpu", "router_mapping", "data_seed", "disable_tqdm", "accelerator_config",
+        "use_cpu", "data_seed", "disable_tqdm", "accelerator_config",
     ],
 )  # fmt: skip
 def test_arguments_that_do_harm_or_nothing_are_refused_with_a_reason(name: str) -> None:
@@ -117,6 +117,15 @@ def test_matryoshka_dimensions_have_a_field_of_their_own() -> None:
         {"loss": {"args": {"mini_batch_size": 0}}},
         {"loss": {"args": {"mini_batch_num_tokens": -1}}},
         {"loss": {"args": {"partition_mode": "both"}}},
+        {"loss": {"args": {"directions": ["query_to_doc", "up"]}}},
+        {"loss": {"args": {"scale": float("nan")}}},
+        {"loss": {"args": {"scale": float("inf")}}},
+        {"loss": {"args": {"scale": 0}}},
+        {"loss": {"args": {"scale": True}}},
+        {"training": {"args": {"adam_beta1": 1.5}}},
+        {"training": {"args": {"weight_decay": -0.1}}},
+        {"training": {"args": {"lr_scheduler_kwargs": {"num_cycles": float("nan")}}}},
+        {"training": {"args": {"multi_dataset_batch_sampler": "in_turns"}}},
     ],
     ids=str,
 )
@@ -124,15 +133,6 @@ def test_values_of_the_wrong_kind_are_refused(parts: dict[str, Any]) -> None:
     error = failure(**parts)
     assert error.reason == "BadArgument"
     assert "args." in error.message
-
-
-def test_values_come_as_the_library_wants_them() -> None:
-    spec = a_spec(
-        training={"args": {"lr_scheduler_type": "cosine"}},
-        loss={"args": {"directions": ["query_to_doc", "doc_to_query"]}},
-    )
-    assert checked_loss_arguments(spec.loss) == {"directions": ("query_to_doc", "doc_to_query")}
-    assert checked_training_arguments(spec)["lr_scheduler_type"] == "cosine"
 
 
 def test_epochs_and_steps_exclude_each_other() -> None:
@@ -152,15 +152,100 @@ def test_a_column_has_one_role() -> None:
     assert "found 'p' in 2" in error.message
 
 
+def test_a_value_that_is_none_of_the_choices_gets_the_nearest() -> None:
+    error = failure(training={"args": {"lr_scheduler_type": "cosin"}})
+    assert error.hint == "did you mean 'cosine'?"
+    assert "must be 'linear' or 'cosine' or" in error.message
+
+
+def test_arguments_of_the_default_may_be_those_of_any_loss_that_the_columns_allow() -> None:
+    similarity = {"columns": {"inputs": ["a", "b"], "label": "score"}}
+    check_spec(a_spec(train=similarity, loss={"args": {"scale": 30}}))  # CoSENTLoss
+    check_spec(a_spec(train=similarity, loss={"args": {"margin": 0.2}}))  # OnlineContrastiveLoss
+    assert failure(train=similarity, loss={"args": {"directions": []}}).reason == "UnknownArgument"
+
+
+def test_arguments_of_inner_losses_and_of_train_sets_are_checked_where_they_stand() -> None:
+    inner = {"name": "AdaptiveLayerLoss", "inner": {"name": "TripletLoss", "args": {"margin": 1}}}
+    error = failure(loss=inner)
+    assert error.message == "`loss.inner.args.margin` is no argument of TripletLoss"
+    assert error.hint == "did you mean 'triplet_margin'?"
+    own = failure(train={"loss": {"name": "CoSENTLoss", "args": {"scal": 1}}})
+    assert own.message == "`data.train[train].loss.args.scal` is no argument of CoSENTLoss"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "loss", "args"),
+    [
+        ("Reranker", "LambdaLoss", {"weighting_scheme": "NDCGLoss1Scheme", "k": 5}),
+        ("Reranker", "BinaryCrossEntropyLoss", {"pos_weight": 2.5, "activation_fn": "Identity"}),
+        ("Reranker", "MultipleNegativesRankingLoss", {"num_negatives": None, "scale": 0.5}),
+        ("Embedding", "TripletLoss", {"distance_metric": "cosine"}),
+        ("Sparse", "SpladeLoss", {"document_regularizer_weight": 1e-4}),
+        ("MultiVector", "CachedMultiVectorMultipleNegativesRankingLoss", {"score_mini_batch_size": 2}),
+    ],
+)
+def test_every_type_of_model_has_arguments_of_its_losses(
+    model_type: str, loss: str, args: dict[str, Any]
+) -> None:
+    check_spec(spec_of(model_type, {"name": loss, "args": args}))
+
+
+def test_only_multi_vector_models_are_trained_at_a_length_of_its_own() -> None:
+    check_spec(spec_of("MultiVector", None, {"args": {"max_length": 64}}))
+    assert failure(training={"args": {"max_length": 64}}).reason == "UnknownArgument"
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        ({"name": "CosineSimilarityLoss"}, "loss_fct"),
+        ({"name": "SoftmaxLoss"}, "num_labels"),
+        ({"name": "DenoisingAutoEncoderLoss"}, "decoder_name_or_path"),
+    ],
+)
+def test_objects_and_what_follows_from_data_and_model_are_refused(loss: dict[str, Any], name: str) -> None:
+    assert failure(loss={**loss, "args": {name: "x"}}).reason == "ForbiddenArgument"
+
+
+def test_a_loss_or_guide_among_arguments_points_to_its_field() -> None:
+    guided = {"name": "GISTEmbedLoss", "guide": {"uri": "pvc://models/guide"}, "args": {"guide": "x"}}
+    assert failure(loss=guided).hint == "set `loss.guide`"
+    assert failure(loss={"name": "AdaptiveLayerLoss", "args": {"loss": "x"}}).hint == "set `loss.inner`"
+
+
 def test_every_name_in_the_tables_is_an_argument_of_the_pinned_library() -> None:
-    known = {f.name for f in dataclasses.fields(SentenceTransformerTrainingArguments)}
-    assert known >= checks.TRAINING_ARGUMENTS
-    assert known >= set(checks._TYPED)
-    assert set(checks._REASONS) - known == {
+    known = set(training_parameters("MultiVector"))
+    assert known >= tables.TRAINING_ARGUMENTS
+    assert known >= set(tables.TRAINING_FIELDS)
+    assert set(tables.TRAINING_REASONS) - known == {
         "compute_metrics",
         "group_by_length",
     }  # the trainer's, and an old name
-    for prefix in checks._REASONS_BY_PREFIX:
+    for prefix in tables.TRAINING_REASONS_BY_PREFIX:
         assert any(name.startswith(prefix) for name in known)
-    of_loss = inspect.signature(losses.CachedMultipleNegativesRankingLoss.__init__).parameters
-    assert set(of_loss) >= set(checks._LOSS_REASONS)
+    of_losses = {name for parameters in signatures()["losses"].values() for name in parameters}
+    assert of_losses >= {*tables.LOSS_REASONS, *tables.LOSS_FIELDS}
+    assert known | of_losses >= {*tables.BOUNDS, *tables.ABOVE_ZERO}
+
+
+def test_what_is_an_object_in_python_is_refused_or_set_by_the_run() -> None:
+    """Nothing is accepted that nobody could say."""
+    objects = {
+        name
+        for parameters in signatures()["losses"].values()
+        for name, kind in parameters.items()
+        if not kind
+    }
+    assert objects <= {*tables.LOSS_REASONS, *tables.LOSS_FIELDS}
+
+
+def test_the_shipped_signatures_are_those_of_the_installed_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.setattr(sys, "path", [str(root / "scripts"), *sys.path])
+    from signatures import signatures as of_the_library  # type: ignore[import-not-found]
+
+    shipped = json.loads((root / "crds/finetune_api" / FILE).read_text())
+    assert of_the_library() == shipped, "run scripts/generate --signatures"

@@ -282,7 +282,7 @@ def test_a_loss_that_is_no_number_ends_the_run_at_its_step(
             self.calls += 1
             return self.inner(features, labels) * (math.nan if self.calls == 3 else 1)
 
-    monkeypatch.setattr("finetune_trainer.training.build_loss", lambda *a: Diverging(build(*a)))
+    monkeypatch.setattr("finetune_trainer.training.build_loss", lambda *a, **o: Diverging(build(*a, **o)))
     with pytest.raises(InvalidSpec) as raised:
         Run(text_model, places, a_spec())
     assert raised.value.reason == "LossNotFinite"
@@ -300,7 +300,7 @@ def test_a_loss_that_is_no_number_ends_the_run_at_its_step(
 def test_running_out_of_memory_is_told_with_what_to_lower(
     text_model: Path, places: Places, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr("finetune_trainer.training.build_loss", fail)
@@ -313,7 +313,7 @@ def test_running_out_of_memory_is_told_with_what_to_lower(
 def test_other_errors_are_not_taken_for_memory(
     text_model: Path, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("something else")
 
     monkeypatch.setattr("finetune_trainer.training.build_loss", fail)

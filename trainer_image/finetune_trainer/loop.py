@@ -2,31 +2,55 @@
 
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
 
 import torch
-from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers import (
+    CrossEncoderTrainer,
+    MultiVectorEncoderTrainer,
+    SentenceTransformerTrainer,
+    SparseEncoderTrainer,
+)
+from sentence_transformers.base.sampler import DefaultBatchSampler
+from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeightSchedulerCallback
+from sentence_transformers.sparse_encoder.losses import SpladeLoss
 from transformers import PrinterCallback, TrainerCallback
 from typing_extensions import override
 
+from finetune_api.loss_table import ModelType
+from finetune_trainer.batches import MakeSampler
 from finetune_trainer.errors import InvalidSpec
+from finetune_trainer.lists import ListCollator
 from finetune_trainer.selection import BestWeights
 from finetune_trainer.training_types import StopFlag, TrainingProgress
+
+if TYPE_CHECKING:
+    from sentence_transformers.base.trainer import BaseTrainer as _Trainer
+else:
+    _Trainer = object
 
 _POINTS = 100
 """Entries of the loss curve."""
 
 
-class QuietTrainer(SentenceTransformerTrainer):
-    """The library's trainer, without the model card: it would read all data again and keep examples of it.
+class Quiet(_Trainer):
+    """What the library's four trainers do here: no model card, which would read all data again and keep
+    examples of it; batches from samplers of our own.
 
     last_loss: of the latest step, (), on the model's device.
     """
 
     last_loss: torch.Tensor
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(
+        self, *, samplers: Sequence[MakeSampler], listed: frozenset[str] = frozenset(), **arguments: Any
+    ) -> None:
+        """samplers: for each train set in its order, what draws its batches. listed: as for ListCollator."""
+        self._samplers = cycle(samplers)
+        self._listed = listed
         super().__init__(**arguments)
         self.remove_callback(PrinterCallback)
 
@@ -35,10 +59,39 @@ class QuietTrainer(SentenceTransformerTrainer):
         """None: models are published without a card."""
 
     @override
+    def get_data_collator(self, *args: Any, **options: Any) -> Any:
+        collator = super().get_data_collator(*args, **options)
+        if not self._listed:
+            return collator
+        return ListCollator(
+            **{f.name: getattr(collator, f.name) for f in fields(collator) if f.init}, listed=self._listed
+        )
+
+    @override
+    def get_batch_sampler(self, dataset: Any, *args: Any, **options: Any) -> DefaultBatchSampler:
+        return next(self._samplers)(dataset, *args, **options)
+
+    @override
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         loss: Any = super().compute_loss(*args, **kwargs)
         self.last_loss = loss.detach()
         return loss
+
+
+def quiet_trainer(model_type: ModelType) -> type[Quiet]:
+    """The library's trainer for this type of model, with the above in front."""
+    trainers = {
+        "Embedding": SentenceTransformerTrainer,
+        "Reranker": CrossEncoderTrainer,
+        "Sparse": SparseEncoderTrainer,
+        "MultiVector": MultiVectorEncoderTrainer,
+    }
+    return type(f"Quiet{model_type}Trainer", (Quiet, trainers[model_type]), {})
+
+
+def loss_callbacks(losses: Iterable[torch.nn.Module]) -> list[TrainerCallback]:
+    """Regularisers of sparse models begin at nothing: at full weight they would make all values zero."""
+    return [SpladeRegularizerWeightSchedulerCallback(loss) for loss in losses if isinstance(loss, SpladeLoss)]
 
 
 class Loop(TrainerCallback):
@@ -66,7 +119,7 @@ class Loop(TrainerCallback):
         self.step = 0
         self.stopped = False
 
-    def attach(self, trainer: QuietTrainer) -> None:
+    def attach(self, trainer: Quiet) -> None:
         """The trainer whose losses are looked at; it is built with this callback already in it."""
         self._trainer = trainer
 
@@ -119,7 +172,7 @@ class Loop(TrainerCallback):
         )
 
     def _judge(self, best: BestWeights) -> bool:
-        model = self._trainer.model
+        model: Any = self._trainer.model
         try:
             return best.judge(model, self.step)
         finally:

@@ -1,7 +1,7 @@
-"""Batches in which no content stands twice: in an in-batch loss, a second copy of a document would count as
-wrong for the query that it answers.
+"""What draws batches: without repeated content, by class, or just in a new order every epoch.
 
-The library's samplers decode every image to compare it; here content keys do, which the data stage has.
+In an in-batch loss, a second copy of a document would count as wrong for the query that it answers. The
+library's samplers decode every image to compare it; here content keys do, which the data stage has.
 """
 
 from collections.abc import Iterator
@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sentence_transformers.base.sampler import DefaultBatchSampler
+from sentence_transformers.base.sampler import DefaultBatchSampler, GroupByLabelBatchSampler
+from torch.utils.data import RandomSampler
 from typing_extensions import override
+
+from finetune_trainer.errors import InvalidData, InvalidSpec
 
 _EPOCHS_COUNTED = 32
 """Epochs looked at for the length that all share; they differ by a batch where contents repeat a lot."""
@@ -73,3 +76,39 @@ class ContentBatchSampler(DefaultBatchSampler):
             else:
                 still_waiting.append(row)
         return batch, still_waiting + waiting[position:]
+
+
+class PlainBatchSampler(DefaultBatchSampler):
+    """Full batches in an order of their own every epoch, for losses whose rows do not see each other."""
+
+    def __init__(self, dataset: Any, *, generator: torch.Generator, **arguments: Any) -> None:
+        self._order = generator
+        super().__init__(RandomSampler(dataset, generator=generator), generator=generator, **arguments)
+
+    @override
+    def __iter__(self) -> Iterator[list[int]]:
+        self._order.manual_seed(self.seed + self.epoch)
+        yield from super().__iter__()
+
+
+class LabelBatchSampler(GroupByLabelBatchSampler):
+    """Full batches of at least two classes, two rows or more of each, for losses that look for triplets.
+
+    Raises InvalidSpec for an odd batch size or one below 4, InvalidData without two classes of two rows.
+    """
+
+    def __init__(self, dataset: Any, *, batch_size: int, **arguments: Any) -> None:
+        if batch_size < 4 or batch_size % 2:
+            raise InvalidSpec(
+                "BatchSizeForClasses",
+                f"`training.batchSize` must be even and at least 4 for losses of classes, found {batch_size}",
+                "change `training.batchSize`",
+            )
+        try:
+            super().__init__(dataset, batch_size=batch_size, **arguments)
+        except ValueError as error:
+            raise InvalidData(
+                "TooFewClasses",
+                "the train set must have at least two classes with two rows or more each",
+                "add rows of other classes, or take another loss",
+            ) from error

@@ -9,7 +9,7 @@ from finetune_api.training import Selection
 from finetune_trainer.errors import StorageFailed
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from finetune_trainer.models.kinds import AnyModel
 
 
 class BestWeights:
@@ -17,7 +17,7 @@ class BestWeights:
 
     def __init__(
         self,
-        evaluate: Callable[["SentenceTransformer"], float],
+        evaluate: Callable[["AnyModel"], float],
         selection: Selection,
         *,
         folder: Path,
@@ -36,7 +36,7 @@ class BestWeights:
     def is_due(self, step: int) -> bool:
         return step % self._every == 0 or step == self._total_steps
 
-    def judge(self, model: "SentenceTransformer", step: int) -> bool:
+    def judge(self, model: "AnyModel", step: int) -> bool:
         """Judge the model as it is now. False when patience has run out."""
         metric = self._evaluate(model)
         self.curve.append((step, metric))
@@ -46,14 +46,14 @@ class BestWeights:
             self._since_best += 1
         return self._patience is None or self._since_best < self._patience
 
-    def _keep(self, model: "SentenceTransformer", step: int, metric: float) -> None:
+    def _keep(self, model: "AnyModel", step: int, metric: float) -> None:
         from safetensors.torch import save_model
 
         self._file.parent.mkdir(parents=True, exist_ok=True)
         save_model(model, str(self._file))
         self.step, self._best, self._since_best = step, metric, 0
 
-    def restore(self, model: "SentenceTransformer") -> None:
+    def restore(self, model: "AnyModel") -> None:
         """Load the best weights back. Raises StorageFailed unless every one of them is in place."""
         import torch
         from safetensors import SafetensorError

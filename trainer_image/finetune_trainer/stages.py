@@ -38,10 +38,10 @@ from finetune_trainer.negatives import mine_negatives
 from finetune_trainer.results import Results, Sources, measurement_notes
 from finetune_trainer.run import Run
 from finetune_trainer.sources import Fetched, fetch_model
-from finetune_trainer.training import TrainingResult, train
+from finetune_trainer.training import TrainingResult, check_training, train
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from finetune_trainer.models.kinds import AnyModel
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Material:
 
     revision: str
     folders: Mapping[str, Path]
-    model: "SentenceTransformer"
+    model: "AnyModel"
     training: TrainingData
     evaluation: dict[str, EvaluationData]
     dimensions: tuple[int | None, ...]
@@ -86,7 +86,7 @@ def prepare(run: Run) -> Material:
         revision=revision,
         heartbeat=run.heartbeat,
     )
-    for note in (*fitted.notes, *mined):
+    for note in (*fitted.notes, *mined, *check_training(model, training, spec)):
         run.note(note)
     full = embedding_dimension(model)
     return Material(revision, folders, model, training, fitted.evaluation, wanted_dimensions(spec, full))
@@ -100,7 +100,7 @@ def _revision(fetched: Mapping[str, Fetched]) -> str:
 
 
 def measure_as_saved(
-    run: Run, material: Material, model: "SentenceTransformer", folder: Path
+    run: Run, material: Material, model: "AnyModel", folder: Path
 ) -> dict[str, EvaluatorResult]:
     """Save into `folder`, reload and evaluate: of both models, what is measured is what users get."""
     spec = run.file.spec
@@ -140,7 +140,7 @@ def tune(run: Run, material: Material, scratch: Path) -> TrainingResult:
     return result
 
 
-def _selection(run: Run, material: Material) -> "Callable[[SentenceTransformer], float] | None":
+def _selection(run: Run, material: Material) -> "Callable[[AnyModel], float] | None":
     """What judges the model while it is trained; at the headline dimension, as users will have it."""
     spec = run.file.spec
     if (selection := spec.training.selection) is None:
@@ -148,7 +148,7 @@ def _selection(run: Run, material: Material) -> "Callable[[SentenceTransformer],
     evaluator = spec.evaluation.evaluator(selection.evaluator)
     metric = spec.evaluation.metric(selection)
 
-    def value(model: "SentenceTransformer") -> float:
+    def value(model: "AnyModel") -> float:
         result = evaluate(
             model,
             material.evaluation[evaluator.name],

@@ -3,82 +3,81 @@
 Nothing leaves this stage but the model in memory and numbers: no checkpoint, no card, no report to anybody.
 """
 
-import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.checks import checked_training_arguments
-from finetune_trainer.errors import InvalidData, InvalidSpec, OutOfMemory
+from finetune_trainer.batches import BatchPlan, plan_batches
+from finetune_trainer.errors import InvalidSpec, OutOfMemory
 from finetune_trainer.inputs import TrainingData, TrainingSet
-from finetune_trainer.losses import build_loss, choose_mini_batch_size
+from finetune_trainer.losses import (
+    ChosenLoss,
+    build_loss,
+    choose_loss,
+    choose_mini_batch_size,
+    model_facts,
+    prepare_rows,
+    set_activation,
+)
 from finetune_trainer.selection import BestWeights
 from finetune_trainer.storage import storage_errors
+from finetune_trainer.trainer_arguments import build_arguments, set_key
 from finetune_trainer.training_types import StopFlag, TrainingProgress, TrainingResult
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+    import datasets
+    import torch
 
-    from finetune_trainer.samplers import ContentBatchSampler
+    from finetune_trainer.loop import Loop, Quiet
+    from finetune_trainer.models.kinds import AnyModel
 
-__all__ = ["StopFlag", "TrainingProgress", "TrainingResult", "train"]
-
-Sampler = Callable[..., "ContentBatchSampler"]
+__all__ = ["StopFlag", "TrainingProgress", "TrainingResult", "check_training", "train"]
 
 
 def train(
-    model: "SentenceTransformer",
+    model: "AnyModel",
     data: TrainingData,
     spec: FinetuneSpec,
     *,
     work: Path,
     on_progress: Callable[[TrainingProgress], None],
-    evaluate: Callable[["SentenceTransformer"], float] | None = None,
+    evaluate: "Callable[[AnyModel], float] | None" = None,
     stop: StopFlag | None = None,
+    guides: "Mapping[str, AnyModel] | None" = None,
 ) -> TrainingResult:
-    """Tune the model in place.
+    """Tune the model in place, each train set with its loss.
 
     evaluate: the metric of `training.selection`, higher is better; the weights of the best judgement are the
-    result. stop: looked at after every step; when set, the result says `stopped`.
-    Raises InvalidData when the data does not fill a batch, InvalidSpec when the loss is not finite,
-    OutOfMemory.
+    result. stop: looked at after every step; when set, the result says `stopped`. guides: models that guide
+    losses, by their URI. Raises InvalidData when the data does not fit its loss or does not fill a batch,
+    InvalidSpec when the loss is not finite or does not fit the model, OutOfMemory.
     """
-    from finetune_trainer.loop import Loop, QuietTrainer
+    from finetune_trainer.loop import Loop
 
-    mini_batch_size = choose_mini_batch_size(model, spec)
-    (one,) = data.sets
-    sampler, total_steps = _plan_batches(one, spec)
+    losses, plan = _plan(model, data, spec)
+    mini_batch_size = min(choose_mini_batch_size(model, spec, loss) for loss in losses)
     folder = work / "training"
     with storage_errors("training"), _memory_errors(mini_batch_size):
-        arguments = _build_arguments(
-            spec,
-            sampler,
-            total_steps,
-            prompts=_prompts_by_column(model, one.input_columns),
-            folder=folder,
-        )
         selection = spec.training.selection
         best = None
         if evaluate and selection:
-            best = BestWeights(evaluate, selection, folder=folder, total_steps=total_steps)
+            best = BestWeights(evaluate, selection, folder=folder, total_steps=plan.total_steps)
         loop = Loop(
-            total_steps=total_steps,
+            total_steps=plan.total_steps,
             batch_size=spec.training.batch_size,
             on_progress=on_progress,
             stop=stop,
             best=best,
         )
-        trainer = QuietTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=one.rows,
-            loss=build_loss(model, spec, mini_batch_size),
-            callbacks=[loop],
-        )
+        arguments = build_arguments(model, data.sets, spec, total_steps=plan.total_steps, folder=folder)
+        built = {
+            set_key(one.name): _build(model, one, loss, spec, guides or {})
+            for one, loss in zip(data.sets, losses, strict=True)
+        }
+        trainer = _build_trainer(model, built, losses, spec, arguments=arguments, plan=plan, loop=loop)
         loop.attach(trainer)
         trainer.train()
         if best is not None:
@@ -95,79 +94,70 @@ def train(
     )
 
 
-def _plan_batches(data: TrainingSet, spec: FinetuneSpec) -> tuple[Sampler, int]:
-    """How batches are drawn, and how many steps that makes."""
-    from finetune_trainer.samplers import ContentBatchSampler
+def check_training(model: "AnyModel", data: TrainingData, spec: FinetuneSpec) -> list[str]:
+    """What can be known before the first step: whether model, data and losses fit each other.
 
-    batch_size, rows = spec.training.batch_size, len(data.rows)
-    if rows < batch_size:
-        raise _too_few_rows(f"{rows} rows", batch_size)
-    max_steps: int | None = spec.training.args.get("max_steps")
-    epochs = max_steps * batch_size / rows + 1 if max_steps else float(spec.training.epochs)
-    sampler = partial(ContentBatchSampler, keys=data.content_keys, epochs=math.ceil(epochs))
-    steps_per_epoch = len(sampler(data.rows, batch_size=batch_size, drop_last=True, seed=spec.training.seed))
-    if steps_per_epoch == 0:
-        raise _too_few_rows(f"{rows} rows whose contents repeat each other", batch_size)
-    return sampler, max_steps or math.ceil(epochs * steps_per_epoch)
+    Gives notes for people: which loss was chosen where the spec names none. Raises InvalidData, InvalidSpec.
+    """
+    losses, _ = _plan(model, data, spec)
+    for one, loss in zip(data.sets, losses, strict=True):
+        prepare_rows(one, loss)
+    return list(dict.fromkeys(loss.note for loss in losses if loss.note))
 
 
-def _too_few_rows(found: str, batch_size: int) -> InvalidData:
-    return InvalidData(
-        "TooFewRows",
-        f"the train set must fill a batch of {batch_size} rows without the same content twice, found {found}",
-        "add rows, or lower `training.batchSize`",
-    )
-
-
-def _build_arguments(
-    spec: FinetuneSpec, sampler: Sampler, total_steps: int, *, prompts: dict[str, str], folder: Path
-) -> "SentenceTransformerTrainingArguments":
-    import torch
-    from sentence_transformers import SentenceTransformerTrainingArguments
-
-    training = spec.training
-    on_gpu = torch.cuda.is_available()
-    try:
-        arguments = SentenceTransformerTrainingArguments(
-            output_dir=str(folder),
-            num_train_epochs=float(training.epochs),
-            per_device_train_batch_size=training.batch_size,
-            learning_rate=float(training.learning_rate),
-            warmup_steps=math.ceil(float(training.warmup_ratio) * total_steps),
-            bf16=training.autocast == "bf16",
-            seed=training.seed,
-            prompts=prompts,
-            batch_sampler=sampler,
-            use_cpu=not on_gpu,
-            dataloader_pin_memory=on_gpu,
-            dataloader_drop_last=True,
-            # The loss is looked at after every step, unfiltered: a NaN must end the run, not fade in a mean.
-            logging_strategy="no",
-            logging_nan_inf_filter=False,
-            save_strategy="no",
-            eval_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            **checked_training_arguments(spec),
-        )
-    except (ValueError, TypeError, ImportError) as error:
-        raise InvalidSpec("BadArgument", f"`training.args`: {error}", "correct the argument") from error
-    if arguments.n_gpu > 1:
+def _plan(model: "AnyModel", data: TrainingData, spec: FinetuneSpec) -> tuple[list[ChosenLoss], BatchPlan]:
+    if not any(p.requires_grad for p in model.parameters()):
         raise InvalidSpec(
-            "SeveralGpus",
-            f"a run takes one GPU, found {arguments.n_gpu}",
-            "set CUDA_VISIBLE_DEVICES to one of them",
+            "NothingToTrain",
+            "`model.freeze` must leave parameters to train, found every one of them frozen",
+            "freeze less",
         )
-    return arguments
+    facts = model_facts(model, spec.model.type)
+    losses = [choose_loss(one, facts, spec) for one in data.sets]
+    return losses, plan_batches(data.sets, losses, spec)
 
 
-def _prompts_by_column(model: "SentenceTransformer", columns: list[str]) -> dict[str, str]:
-    """The prompt of each column, as encode_query and encode_document choose theirs."""
-    of_documents = next(
-        (model.prompts[n] for n in ("document", "passage", "corpus") if n in model.prompts), ""
+def _build(
+    model: "AnyModel",
+    data: TrainingSet,
+    loss: ChosenLoss,
+    spec: FinetuneSpec,
+    guides: "Mapping[str, AnyModel]",
+) -> "tuple[datasets.Dataset, torch.nn.Module]":
+    """The rows of a set, and the library's loss for them."""
+    rows, classes = prepare_rows(data, loss)
+    if spec.model.type == "Reranker":
+        set_activation(model, loss)
+    guide = guides[loss.guide.uri] if loss.guide else None
+    size = choose_mini_batch_size(model, spec, loss)
+    return rows, build_loss(model, loss, spec.model, size, classes=classes, guide=guide)
+
+
+def _build_trainer(
+    model: "AnyModel",
+    built: "Mapping[str, tuple[datasets.Dataset, torch.nn.Module]]",
+    losses: Sequence[ChosenLoss],
+    spec: FinetuneSpec,
+    *,
+    arguments: Any,
+    plan: BatchPlan,
+    loop: "Loop",
+) -> "Quiet":
+    from finetune_trainer.loop import loss_callbacks, quiet_trainer
+
+    rows = {name: one for name, (one, _) in built.items()}
+    modules = {name: loss for name, (_, loss) in built.items()}
+    single = len(built) == 1
+    return quiet_trainer(spec.model.type)(
+        model=model,
+        args=arguments,
+        # A dict is trained on by batches of one set each; its rows also carry the set's name.
+        train_dataset=next(iter(rows.values())) if single else rows,
+        loss=next(iter(modules.values())) if single else modules,
+        samplers=plan.samplers,
+        listed=frozenset("" if single else set_key(loss.data) for loss in losses if loss.lists_columns),
+        callbacks=[*loss_callbacks(modules.values()), loop],
     )
-    prompts = {c: of_documents if c != "query" else model.prompts.get("query", "") for c in columns}
-    return {column: prompt for column, prompt in prompts.items() if prompt}
 
 
 @contextmanager
@@ -184,7 +174,7 @@ def _memory_errors(mini_batch_size: int) -> Iterator[None]:
         raise OutOfMemory(
             "CudaOutOfMemory" if of_gpu else "HostOutOfMemory",
             f"training ran out of {'GPU' if of_gpu else 'host'} memory at {mini_batch_size} rows at a time",
-            f"set `loss.args.mini_batch_size` below {mini_batch_size}, shorten the inputs"
+            f"set `loss.args.mini_batch_size` of a cached loss below {mini_batch_size}, shorten the inputs"
             " (`model.maxSeqLength`, `model.processor.max_pixels`), or give more memory",
         ) from error
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from finetune_trainer.models.kinds import AnyModel
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class TrainingResult:
     stopped: ended by the stop flag before its time.
     """
 
-    model: "SentenceTransformer"
+    model: "AnyModel"
     steps: int
     loss_curve: list[tuple[int, float]]
     mini_batch_size: int
