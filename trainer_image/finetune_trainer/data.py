@@ -5,6 +5,7 @@
 
 from finetune_api.data import EvalSet
 from finetune_api.spec import FinetuneSpec
+from finetune_trainer.duplicates import refuse_single_content
 from finetune_trainer.errors import InvalidSpec
 from finetune_trainer.fitting import Fitted, fit_to_model
 from finetune_trainer.inputs import (
@@ -50,7 +51,9 @@ _WANTED = {
 
 def load_training_data(spec: FinetuneSpec, places: Places) -> TrainingData:
     """The rows of every train set."""
-    return TrainingData(tuple(load_training_set(source, places) for source in spec.data.train))
+    data = TrainingData(tuple(load_training_set(source, places) for source in spec.data.train))
+    refuse_single_content(data)
+    return data
 
 
 def load_evaluation_data(spec: FinetuneSpec, places: Places) -> dict[str, EvaluationData]:

@@ -3,6 +3,7 @@
 import logging
 
 from finetune_trainer.errors import OutOfMemory, StorageFailed, TrainerError
+from finetune_trainer.lengths import cuts_media, media_cut_off
 from finetune_trainer.storage import storage_error
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ def as_trainer_error(error: Exception) -> TrainerError:
             f"{'GPU' if memory == 'CudaOutOfMemory' else 'host'} memory ran out outside of a training step",
             "lower the evaluators' batchSize, shorten the inputs, or give more memory",
         )
+    if cuts_media(error):
+        return media_cut_off("the data", "many")
     if (disk := storage_error(error)) is not None:
         return StorageFailed(
             "StorageFailed", f"{disk.strerror} at {disk.filename or 'an unnamed file'}", "make room"

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from finetune_trainer.duplicates import duplicate_notes
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import Cells, Collection, EvaluationData, RetrievalData, TrainingData
+from finetune_trainer.lengths import check_lengths
 from finetune_trainer.media_formats import Modality
 from finetune_trainer.recordings import Sampling
 
@@ -26,10 +28,16 @@ class Fitted:
 def fit_to_model(
     model: "BaseModel", training: TrainingData, evaluation: Mapping[str, EvaluationData]
 ) -> Fitted:
-    """The data for this model. Raises InvalidData when it has inputs that the model cannot read."""
+    """The data for this model.
+
+    Raises InvalidData when it has inputs that the model cannot read, or media that it can read only in part.
+    """
     check_modalities(model, training, list(evaluation.values()))
     sampling = _sampling_of(model)
-    return Fitted(_sampled_training(training, sampling), _sampled_evaluation(evaluation, sampling))
+    fitted = _sampled_training(training, sampling)
+    measured = _sampled_evaluation(evaluation, sampling)
+    notes = (*duplicate_notes(training), *check_lengths(model, fitted, measured))
+    return Fitted(fitted, measured, notes)
 
 
 def check_modalities(

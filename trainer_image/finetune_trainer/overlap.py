@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _LONGEST_EXAMPLE = 40
 """Characters of a query that a message may show: enough to find it, too little to leak the data."""
+_COMPARED = 2
+"""Inputs that make a labelled row the same, in any order: a negative beside them changes nothing."""
 
 
 def resolve_overlap(
@@ -45,10 +47,11 @@ def resolve_overlap(
 
 
 def _shared_rows(training: TrainingSet, data: EvaluationData) -> list[int]:
-    """Rows whose query, or whose inputs all together, the eval set has."""
+    """Rows whose query the eval set has; of labelled rows, the pair of inputs that a label is about."""
     if isinstance(data, LabelledData):
-        of_set = set(zip(*(items.keys for items in data.inputs), strict=True))
-        rows = [tuple(key.decode() for key in row) for row in training.content_keys.tolist()]
+        compared = min(training.content_keys.shape[1], len(data.inputs), _COMPARED)
+        of_set = {frozenset(row) for row in zip(*(i.keys for i in data.inputs[:compared]), strict=True)}
+        rows = [frozenset(k.decode() for k in row) for row in training.content_keys[:, :compared].tolist()]
         return [row for row, keys in enumerate(rows) if keys in of_set]
     queries = set(data.queries.keys)
     return [row for row, key in enumerate(training.content_keys[:, 0]) if key.decode() in queries]
@@ -70,7 +73,7 @@ def _example(rows: "datasets.Dataset", row: int, column: str) -> str:
 
     kinds = modalities(rows.features[column])
     if kinds != ("text",):
-        return f"of {' and '.join(kinds)}"
+        return " and ".join(kinds)
     text = str(rows.select_columns([column])[row][column])
     return repr(text if len(text) <= _LONGEST_EXAMPLE else text[:_LONGEST_EXAMPLE] + "...")
 

@@ -1,0 +1,177 @@
+"""Inputs longer than the model takes: texts are cut, and that is said; media must not be, and end the run.
+
+A text is cut where one more word changes nothing of what the model reads. That holds for every tokenizer,
+template and route, and costs nothing to know of them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetune_trainer.errors import InvalidData
+from finetune_trainer.inputs import Collection, EvaluationData, RetrievalData, TrainingData, TrainingSet
+
+if TYPE_CHECKING:
+    from sentence_transformers.base.model import BaseModel
+
+_TEXTS = 512
+_MEDIA = 8
+"""Inputs of a column that are looked at, evenly spread; media must be decoded for it."""
+_AT_ONCE = 32
+_ONE_MORE_WORD = " zero"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Inputs of one place in the data. task: as which the model reads them, where that is known."""
+
+    where: str
+    task: str | None
+    inputs: Sequence[Any]
+
+
+def check_lengths(
+    model: "BaseModel", training: TrainingData, evaluation: Mapping[str, EvaluationData]
+) -> list[str]:
+    """A note for every place that has texts which are cut.
+
+    Raises InvalidData("MediaCutOff") when an input's end is cut off and media with it.
+    """
+    notes = []
+    for sample in _samples(_scores_pairs(model), training, evaluation):
+        texts = [i for i in sample.inputs if _longer(i) is not None]
+        if share := _cut(model, texts, sample.task) / max(len(texts), 1):
+            notes.append(
+                f"{max(share, 0.01):.0%} of the texts of {sample.where} are longer than the"
+                f" {model.max_seq_length} tokens that the model takes; their ends are cut off"
+            )
+        _check_media(model, [i for i in sample.inputs if not _is_text(i)], sample)
+    return notes
+
+
+def cuts_media(error: Exception) -> bool:
+    """Whether a processor has found less media in its tokens than it was given."""
+    return isinstance(error, ValueError) and "token count between text and `input_ids`" in str(error)
+
+
+def media_cut_off(where: str, limit: object) -> InvalidData:
+    return InvalidData(
+        "MediaCutOff",
+        f"{where} has inputs whose media do not fit into the {limit} tokens that the model takes",
+        "raise `model.maxSeqLength`, lower `model.processor.max_pixels`, or shorten the texts",
+    )
+
+
+def _scores_pairs(model: "BaseModel") -> bool:
+    from sentence_transformers import CrossEncoder
+
+    return isinstance(model, CrossEncoder)
+
+
+def _samples(
+    pairs: bool, training: TrainingData, evaluation: Mapping[str, EvaluationData]
+) -> Iterator[Sample]:
+    different = {id(data): data for data in evaluation.values()}.values()
+    for one in training.sets:
+        yield from _of_training(one, pairs=pairs)
+    for data in different:
+        yield from _of_pairs(data) if pairs else _of_collections(data)
+
+
+def _of_training(one: TrainingSet, *, pairs: bool) -> Iterator[Sample]:
+    first, *others = one.input_columns
+    columns = {c: _spread_column(one, c) for c in one.input_columns}
+    if pairs:
+        for column in others:
+            both = list(zip(columns[first], columns[column], strict=True))
+            yield Sample(f"columns {first!r} and {column!r} in train set {one.name!r}", None, both)
+        return
+    for column, inputs in columns.items():
+        task = None if column.startswith("input") else "query" if column == "query" else "document"
+        yield Sample(f"column {column!r} in train set {one.name!r}", task, inputs)
+
+
+def _spread_column(one: TrainingSet, column: str) -> list[Any]:
+    from finetune_trainer.features import modalities
+
+    most = _TEXTS if modalities(one.rows.features[column]) == ("text",) else _MEDIA
+    cells = one.rows.select_columns([column])
+    return [_one(cells[row][column]) for row in _spread(len(cells), most)]
+
+
+def _of_collections(data: EvaluationData) -> Iterator[Sample]:
+    if isinstance(data, RetrievalData):
+        yield Sample(f"queries of eval set {data.name!r}", "query", _some(data.queries))
+        yield Sample(f"corpus of eval set {data.name!r}", "document", _some(data.corpus))
+        return
+    for number, items in enumerate(data.inputs):
+        yield Sample(f"inputs {number} of eval set {data.name!r}", None, _some(items))
+
+
+def _of_pairs(data: EvaluationData) -> Iterator[Sample]:
+    if isinstance(data, RetrievalData):
+        place = {document: p for p, document in enumerate(data.corpus.ids)}
+        rows = _spread(len(data.queries), _MEDIA)
+        answers = [place[min(data.relevant[data.queries.ids[row]])] for row in rows]
+        both = [(data.queries.inputs[q], data.corpus.inputs[d]) for q, d in zip(rows, answers, strict=True)]
+        yield Sample(f"eval set {data.name!r}", None, both)
+        return
+    rows = _spread(len(data), _MEDIA)
+    first, *others = ([_one(items.inputs[row]) for row in rows] for items in data.inputs)
+    for other in others:
+        yield Sample(f"eval set {data.name!r}", None, list(zip(first, other, strict=True)))
+
+
+def _some(items: Collection) -> list[Any]:
+    most = _TEXTS if _is_text(_one(items.inputs[0])) else _MEDIA
+    return [_one(items.inputs[row]) for row in _spread(len(items), most)]
+
+
+def _one(cell: Any) -> Any:
+    """Of a list its first item."""
+    return cell[0] if isinstance(cell, list) else cell
+
+
+def _spread(length: int, most: int) -> list[int]:
+    count = min(length, most)
+    return [row * length // count for row in range(count)]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, tuple) and all(isinstance(v, str) for v in value))
+
+
+def _longer(value: Any) -> Any:
+    """The input with one more word at its end, or None where it is no text."""
+    if isinstance(value, tuple) and _is_text(value):
+        return (*value[:-1], value[-1] + _ONE_MORE_WORD)
+    return value + _ONE_MORE_WORD if isinstance(value, str) else None
+
+
+def _cut(model: "BaseModel", texts: Sequence[Any], task: str | None) -> int:
+    if model.max_seq_length is None:
+        return 0
+    return sum(_cut_at_once(model, texts[n : n + _AT_ONCE], task) for n in range(0, len(texts), _AT_ONCE))
+
+
+def _cut_at_once(model: "BaseModel", texts: Sequence[Any], task: str | None) -> int:
+    batch = [text for one in texts for text in (one, _longer(one))]
+    tokens: Any = _read(model, batch, task).get("input_ids")
+    if tokens is None or tokens.ndim != 2 or len(tokens) != len(batch):
+        return 0
+    return int((tokens[0::2] == tokens[1::2]).all(dim=1).sum())
+
+
+def _read(model: "BaseModel", inputs: Sequence[Any], task: str | None) -> dict[str, Any]:
+    features: dict[str, Any] = model.preprocess(inputs, **({"task": task} if task else {}))
+    return features
+
+
+def _check_media(model: "BaseModel", inputs: Sequence[Any], sample: Sample) -> None:
+    for value in inputs:
+        try:
+            _read(model, [value], sample.task)
+        except ValueError as error:
+            if cuts_media(error):
+                raise media_cut_off(sample.where, model.max_seq_length) from error
+            raise
