@@ -10,7 +10,7 @@ from finetune_trainer.errors import InvalidModel, InvalidSpec, TrainerError
 from finetune_trainer.models.checkpoints import Checkpoint, read_checkpoint
 from finetune_trainer.models.embedding import build_embedding
 from finetune_trainer.models.lengths import limit_length
-from finetune_trainer.models.lora import ADAPTER_CONFIG, beside_its_base
+from finetune_trainer.models.lora import ADAPTER_CONFIG, beside_its_base, refuse_adapter
 from finetune_trainer.models.multi_vector import build_multi_vector
 from finetune_trainer.models.options import Options, check_attention, load_saved, options_of, unused_weights
 from finetune_trainer.models.reranker import build_reranker, new_weights
@@ -46,6 +46,7 @@ def load_model(
     options = options_of(spec, trusted=_trusted(spec, allowed=allow_remote_code))
     for path in paths.values():
         check_files(path, trusted=options.trusted)
+        refuse_adapter(path)
     checkpoints = {route: read_checkpoint(path) for route, path in paths.items()}
     for route, part in spec.sources.items():
         if part.processor:

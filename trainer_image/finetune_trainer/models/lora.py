@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetune_api.model import Lora, Model
 from finetune_api.uris import HfUri, parse_uri
-from finetune_trainer.errors import InvalidSpec
+from finetune_trainer.errors import InvalidModel, InvalidSpec
+from finetune_trainer.models.checkpoints import read_json
 
 if TYPE_CHECKING:
     from finetune_trainer.models.kinds import AnyModel
@@ -21,6 +22,16 @@ _ATTENTION = frozenset({
     "q_lin", "k_lin", "v_lin", "out_lin", "qkv", "Wqkv", "Wo",
 })  # fmt: skip
 """What architectures call the linear layers of attention."""
+
+
+def refuse_adapter(path: Path) -> None:
+    """Raises InvalidModel for a checkpoint that is an adapter: its base is a source that no spec names."""
+    if config := read_json(path / ADAPTER_CONFIG):
+        raise InvalidModel(
+            "AdapterAlone",
+            f"the checkpoint is an adapter over {config.get('base_model_name_or_path')}, not a whole model",
+            "merge it into its base, and take the merged model",
+        )
 
 
 def add_adapters(model: "AnyModel", lora: Lora) -> None:
