@@ -44,4 +44,6 @@ class RunFile(ApiModel):
     """Of the finetune: a name may come back, a uid does not."""
     run: Annotated[int, Field(ge=1)]
     spec_hash: str
+    allow_remote_code: bool = False
+    """Whether the spec may set `model.trustRemoteCode`; who runs the operator says so."""
     spec: FinetuneSpec

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """imagePullPolicy of the trainer's container."""
     trainer_environment: dict[str, str] = {}
     """Variables of every trainer, as a JSON object: a hub's mirror (HF_ENDPOINT), a proxy (HTTPS_PROXY)."""
+    allow_remote_code: bool = False
+    """Whether finetunes may set `model.trustRemoteCode`, and so run Python code that comes with a model."""
     watch_namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces to serve, separated by commas. Empty: all, which needs cluster-wide rights."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8

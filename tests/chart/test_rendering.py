@@ -88,6 +88,12 @@ def test_variables_of_trainers_reach_the_operator_as_json(render: Callable[..., 
     assert told == '{"HF_ENDPOINT":"https://hub.example.com"}'
 
 
+def test_code_of_models_is_run_only_where_the_chart_says_so(render: Callable[..., Objects]) -> None:
+    for values, expected in [((), "false"), (("allowRemoteCode=true",), "true")]:
+        env = {e["name"]: e.get("value") for e in container(render(*values))["env"]}
+        assert env["FINETUNE_ALLOW_REMOTE_CODE"] == expected
+
+
 def test_a_digest_wins_over_a_tag(render: Callable[..., Objects]) -> None:
     objects = render("image.digest=" + DIGEST, "image.tag=edge", "trainerImage.tag=edge")
     assert container(objects)["image"] == f"{NAME}@{DIGEST}"

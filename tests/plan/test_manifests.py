@@ -1,5 +1,6 @@
 """The objects of a run, compared with files that a person has read."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -156,6 +157,13 @@ def test_the_administrators_variables_reach_the_trainer() -> None:
     settings = Settings(namespace="o", trainer_image="t", trainer_environment={"HF_ENDPOINT": "https://hub"})
     (container,) = _made(world.SPEC, settings)[1]["spec"]["template"]["spec"]["containers"]
     assert {"name": "HF_ENDPOINT", "value": "https://hub"} in container["env"]
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_only_the_administrator_lets_code_of_a_model_run(allowed: bool) -> None:
+    settings = Settings(namespace="o", trainer_image="t", allow_remote_code=allowed)
+    (config_map, _job) = _made(world.SPEC, settings)
+    assert json.loads(config_map["data"]["run.json"])["allowRemoteCode"] is allowed
 
 
 def test_a_gpu_of_the_user_s_own_resources_does_not_double_the_count() -> None:

@@ -16,6 +16,12 @@ from tests.trainer.builders import a_spec, places_in
 FILE = Path("My first.spec.yaml")
 
 
+def test_code_of_a_model_runs_only_when_the_person_says_so(tmp_path: Path) -> None:
+    file, places = SpecFile(a_spec(), None, None), places_in(tmp_path)
+    assert not plan_run(file, FILE, places).allow_remote_code
+    assert plan_run(file, FILE, places, allow_remote_code=True).allow_remote_code
+
+
 def with_output(**changes: Any) -> SpecFile:
     spec = FinetuneSpec.model_validate(
         {**a_spec().to_dict(), "output": {"uri": "pvc://models/search"}, **changes}

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from finetune_api.model import Model
 from finetune_trainer.errors import InvalidModel, InvalidSpec
-from finetune_trainer.models import load_model
+from finetune_trainer.models import load_model, reload_model, save_model
 from finetune_trainer.models.safety import no_pickles, refuse_links
 from tests.trainer.test_models import without_weights
 
@@ -134,7 +135,7 @@ def with_code(tiny: Tiny, tmp_path: Path) -> Path:
     return model
 
 
-def test_code_runs_only_where_the_spec_and_whoever_runs_it_allow_it(with_code: Path) -> None:
+def test_code_runs_only_where_the_spec_and_whoever_runs_it_allow_it(with_code: Path, tmp_path: Path) -> None:
     assert refusal(with_code).reason == "RemoteCode"
     trusting = Model(uri="pvc://models/base", trust_remote_code=True)
     with pytest.raises(InvalidSpec) as raised:
@@ -143,6 +144,9 @@ def test_code_runs_only_where_the_spec_and_whoever_runs_it_allow_it(with_code: P
     assert "FINETUNE_ALLOW_REMOTE_CODE" in raised.value.hint
     model = load_model(with_code, trusting, seed=1, allow_remote_code=True)
     assert type(model[1]).__name__ == "MyPooling"
+    save_model(model, tmp_path / "saved", trusting)
+    reloaded = reload_model(tmp_path / "saved", trusting, allow_remote_code=True)
+    assert np.array_equal(reloaded.encode(["invoice"]), model.encode(["invoice"]))
 
 
 def test_permission_alone_runs_no_code(with_code: Path) -> None:

@@ -77,12 +77,17 @@ def run(  # noqa: PLR0917 - typer gives them by name
     secrets: Secrets = Path("secrets"),
     work: Work = None,
     again: Annotated[bool, typer.Option("--again", help="Run also what has been published already.")] = False,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Let the spec run Python code that comes with its model."),
+    ] = False,
 ) -> None:
     """Run, and exit with the run's code."""
     _prepare_process(sys.stderr, logging.WARNING if sys.stderr.isatty() else logging.INFO)
     from finetune_trainer.command import Folders, run_locally
 
-    raise typer.Exit(run_locally(spec, Folders(volumes, volume or [], secrets, work), again=again))
+    folders = Folders(volumes, volume or [], secrets, work)
+    raise typer.Exit(run_locally(spec, folders, again=again, allow_remote_code=trust_remote_code))
 
 
 @app.command(

@@ -41,13 +41,13 @@ class Folders:
         return Places(folders, self.secrets, self.work or _default_work(), private_addresses=True)
 
 
-def run_locally(path: Path, folders: Folders, *, again: bool) -> ExitCode:
+def run_locally(path: Path, folders: Folders, *, again: bool, allow_remote_code: bool = False) -> ExitCode:
     """Run, show, and give the exit code."""
     errors = _console(stderr=True)
     try:
         file = read_spec(path)
         places = folders.places(file)
-        run_file = plan_run(file, path, places, again=again)
+        run_file = plan_run(file, path, places, again=again, allow_remote_code=allow_remote_code)
     except TrainerError as error:
         show_failure(errors, error.as_failure())
         return error.exit_code

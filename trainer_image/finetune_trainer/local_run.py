@@ -37,7 +37,7 @@ def find_volumes(file: SpecFile, *, root: Path, named: Mapping[str, Path]) -> di
     return {claim: named.get(claim, root / claim).absolute() for claim in wanted}
 
 
-def first_run(file: SpecFile, path: Path) -> RunFile:
+def first_run(file: SpecFile, path: Path, *, allow_remote_code: bool = False) -> RunFile:
     """The run of this spec as if there were none before."""
     return RunFile(
         namespace=file.namespace or NAMESPACE,
@@ -45,15 +45,18 @@ def first_run(file: SpecFile, path: Path) -> RunFile:
         uid=_spec_uid(file),
         run=1,
         spec_hash=spec_hash(file.spec),
+        allow_remote_code=allow_remote_code,
         spec=file.spec,
     )
 
 
-def plan_run(file: SpecFile, path: Path, places: Places, *, again: bool = False) -> RunFile:
+def plan_run(
+    file: SpecFile, path: Path, places: Places, *, again: bool = False, allow_remote_code: bool = False
+) -> RunFile:
     """The run of this spec: the one that is published already, or the next. again: always the next."""
     from finetune_trainer.publishing import target_of, versions
 
-    run = first_run(file, path)
+    run = first_run(file, path, allow_remote_code=allow_remote_code)
     target = target_of(run, places)
     if target is None:
         return run

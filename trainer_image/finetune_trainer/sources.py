@@ -17,6 +17,7 @@ from finetune_trainer.digests import file_digest, model_digest
 from finetune_trainer.errors import InvalidData, InvalidSpec
 from finetune_trainer.hub import hub_errors, open_hub
 from finetune_trainer.media_formats import MEDIA_SUFFIXES
+from finetune_trainer.models.safety import refuse_links
 from finetune_trainer.places import Places
 from finetune_trainer.splits import (
     TABLE_SUFFIXES,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """Weights only as safetensors: other formats are pickles, which run code when they are read."""
+CODE_FILES = ["*.py"]
 NOT_MODEL_FILES = ["onnx/*", "openvino/*", "*checkpoint-*"]
 
 
@@ -51,8 +53,8 @@ class Fetched:
     root: Path = Path("/")
 
 
-def fetch_model(model: Model | Encoder, places: Places) -> Fetched:
-    """The folder of the base model, or of one of its encoders."""
+def fetch_model(model: Model | Encoder, places: Places, *, trusted: bool = False) -> Fetched:
+    """The folder of the base model, or of one of its encoders. trusted: with the code that comes with it."""
     uri = parse_uri(model.uri or "")
     if isinstance(uri, HfUri):
         with hub_errors(uri):
@@ -61,7 +63,7 @@ def fetch_model(model: Model | Encoder, places: Places) -> Fetched:
                 uri.repository,
                 revision=uri.commit,
                 cache_dir=places.work / "hub",
-                allow_patterns=MODEL_FILES,
+                allow_patterns=MODEL_FILES + (CODE_FILES if trusted else []),
                 ignore_patterns=NOT_MODEL_FILES,
             )
         return Fetched(Path(folder), uri.commit)
@@ -69,6 +71,7 @@ def fetch_model(model: Model | Encoder, places: Places) -> Fetched:
         folder_of_claim, path = _path_in_claim(uri, places)
         if not path.is_dir():
             raise InvalidSpec("NotAFolder", f"{model.uri} must be a folder with a model, found a file")
+        refuse_links(path)
         with storage_errors(model.uri or ""):
             return Fetched(path, model_digest(path), root=folder_of_claim)
     raise InvalidSpec("WrongScheme", f"`model.uri` must be hf:// or pvc://, found {model.uri}")

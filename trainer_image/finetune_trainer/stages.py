@@ -28,6 +28,7 @@ from finetune_trainer.measurement import (
 from finetune_trainer.models import (
     ONLY,
     check_dimensions,
+    check_trust,
     embedding_dimension,
     load_model,
     make_trainable,
@@ -63,6 +64,7 @@ class Material:
 def prepare(run: Run) -> Material:
     """Data and model, both checked: whatever the spec has wrong ends the run here."""
     spec = run.file.spec
+    check_trust(spec.model, allowed=run.file.allow_remote_code)
     training = load_training_data(spec, run.places)
     evaluation = load_evaluation_data(spec, run.places)
     training, overlaps = resolve_overlap(training, evaluation, spec.data.overlap)
@@ -70,10 +72,15 @@ def prepare(run: Run) -> Material:
         run.note(note)
     check_gates(spec, evaluation)
     run.stop.check()
-    fetched = {route: fetch_model(part, run.places) for route, part in spec.model.sources.items()}
+    fetched = {
+        route: fetch_model(part, run.places, trusted=spec.model.trust_remote_code)
+        for route, part in spec.model.sources.items()
+    }
     run.stop.check()
     folders = {route: one.path for route, one in fetched.items()}
-    model = load_model(folders, spec.model, seed=spec.training.seed)
+    model = load_model(
+        folders, spec.model, seed=spec.training.seed, allow_remote_code=run.file.allow_remote_code
+    )
     check_dimensions(model, spec)
     revision = _revision(fetched)
     fitted = fit_to_model(model, training, evaluation)
@@ -105,7 +112,12 @@ def measure_as_saved(
     """Save into `folder`, reload and evaluate: of both models, what is measured is what users get."""
     spec = run.file.spec
     save_model(model, folder, spec.model)
-    saved = reload_model(folder, spec.model, base=material.folders.get(ONLY))
+    saved = reload_model(
+        folder,
+        spec.model,
+        base=material.folders.get(ONLY),
+        allow_remote_code=run.file.allow_remote_code,
+    )
     results = {}
     for evaluator in spec.evaluation.evaluators:
         results[evaluator.name] = evaluate(

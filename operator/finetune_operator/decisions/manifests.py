@@ -14,7 +14,9 @@ from finetune_operator.decisions.pod_template import build_pod_spec
 from finetune_operator.settings import Settings
 
 
-def build_config_map(finetune: Object, spec: FinetuneSpec, run: Run, ca_certificate: str) -> Object:
+def build_config_map(
+    finetune: Object, spec: FinetuneSpec, run: Run, ca_certificate: str, *, allow_remote_code: bool
+) -> Object:
     """What the run reads: its file, and the certificate to know the report server by."""
     file = RunFile(
         namespace=finetune["metadata"]["namespace"],
@@ -22,6 +24,7 @@ def build_config_map(finetune: Object, spec: FinetuneSpec, run: Run, ca_certific
         uid=uid_of(finetune),
         run=run.number,
         spec_hash=run.spec_hash,
+        allow_remote_code=allow_remote_code,
         spec=spec,
     )
     content = json.dumps(file.to_dict(), indent=2, sort_keys=True, ensure_ascii=False)

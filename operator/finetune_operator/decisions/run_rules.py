@@ -169,4 +169,10 @@ def _terminating(kind: Kind, thing: Object) -> Waiting:
 def config_map(situation: Situation) -> Object:
     """The run's ConfigMap as it is to be."""
     observed = situation.observed
-    return build_config_map(observed.finetune, situation.spec, situation.run, observed.ca_certificate)
+    return build_config_map(
+        observed.finetune,
+        situation.spec,
+        situation.run,
+        observed.ca_certificate,
+        allow_remote_code=situation.settings.allow_remote_code,
+    )

@@ -6,7 +6,7 @@ comes without - is an error here. Nothing is trained or measured.
 
 from finetune_trainer.digests import model_digest
 from finetune_trainer.models.dimensions import check_dimensions, embedding_dimension
-from finetune_trainer.models.loading import ONLY, load_model, reload_model
+from finetune_trainer.models.loading import ONLY, check_trust, load_model, reload_model
 from finetune_trainer.models.routes import learning_rates, model_modalities, router_mapping
 from finetune_trainer.models.saving import save_model
 from finetune_trainer.models.trainable import make_trainable
@@ -14,6 +14,7 @@ from finetune_trainer.models.trainable import make_trainable
 __all__ = [
     "ONLY",
     "check_dimensions",
+    "check_trust",
     "embedding_dimension",
     "learning_rates",
     "load_model",

@@ -43,7 +43,8 @@ def load_model(
     # Before any module is built: what a checkpoint lacks, and new layers, are the same in every run.
     set_seed(seed)
     paths = {ONLY: folders} if isinstance(folders, Path) else dict(folders)
-    options = options_of(spec, trusted=_trusted(spec, allowed=allow_remote_code))
+    check_trust(spec, allowed=allow_remote_code)
+    options = options_of(spec)
     for path in paths.values():
         check_files(path, trusted=options.trusted)
         refuse_adapter(path)
@@ -67,7 +68,8 @@ def reload_model(
 
     base: folder of the checkpoint, which a saved adapter needs; its users get it from the repository.
     """
-    options = options_of(spec, trusted=_trusted(spec, allowed=allow_remote_code))
+    check_trust(spec, allowed=allow_remote_code)
+    options = options_of(spec)
     is_adapter = (path / ADAPTER_CONFIG).is_file()
     place = beside_its_base(path, base) if is_adapter and base is not None else nullcontext(path)
     with place as folder, unreadable_as_invalid(path), no_pickles(), loading_reports() as reports:
@@ -77,7 +79,8 @@ def reload_model(
     return model
 
 
-def _trusted(spec: Model, *, allowed: bool) -> bool:
+def check_trust(spec: Model, *, allowed: bool) -> None:
+    """Raises InvalidSpec when the spec wants code to run that nobody has allowed."""
     if spec.trust_remote_code and not allowed:
         raise InvalidSpec(
             "RemoteCodeNotAllowed",
@@ -85,7 +88,6 @@ def _trusted(spec: Model, *, allowed: bool) -> bool:
             "take a model without, or let whoever runs the operator set FINETUNE_ALLOW_REMOTE_CODE"
             " (finetune-trainer run: --trust-remote-code)",
         )
-    return spec.trust_remote_code
 
 
 def _build(checkpoints: Mapping[str, Checkpoint], spec: Model, options: Options) -> Any:

@@ -33,7 +33,7 @@ class Options:
         return {"dtype": self.dtype, "use_safetensors": True, **attention}
 
 
-def options_of(spec: Model, *, trusted: bool) -> Options:
+def options_of(spec: Model) -> Options:
     """Raises InvalidSpec for an attention that cannot run here."""
     import torch
     from transformers.utils.import_utils import is_flash_attn_2_available
@@ -44,7 +44,7 @@ def options_of(spec: Model, *, trusted: bool) -> Options:
             "`model.attention` is flash_attention_2, but the package flash-attn or a GPU for it is missing",
             "set `model.attention` to sdpa, or take an image with flash-attn and a GPU",
         )
-    return Options(getattr(torch, spec.weights), spec.attention, trusted)
+    return Options(getattr(torch, spec.weights), spec.attention, spec.trust_remote_code)
 
 
 def load_saved(path: Path, spec: Model, options: Options, processor: dict[str, Any]) -> "AnyModel":

@@ -1,6 +1,7 @@
 """Models on a disk, as their users get them."""
 
 from pathlib import Path
+from shutil import copyfile
 from typing import TYPE_CHECKING, Any
 
 from finetune_api.model import Model
@@ -28,6 +29,7 @@ def save_model(model: "AnyModel", path: Path, spec: Model) -> None:
             any_model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
             if has_adapters(model):
                 name_base(path, spec)
+            _bring_code_to_root(path)
             _open_to_all(path)
     finally:
         if spec.type == "Embedding":
@@ -43,6 +45,12 @@ def _forget_last_call(model: "AnyModel") -> None:
         if tokenizer is not None:
             tokenizer.no_truncation()
             tokenizer.no_padding()
+
+
+def _bring_code_to_root(path: Path) -> None:
+    """Code of a trusted model is saved beside its module, but looked for in the model's own folder."""
+    for file in path.glob("*/*.py"):
+        copyfile(file, path / file.name)
 
 
 def _open_to_all(path: Path) -> None:
