@@ -91,7 +91,7 @@ def test_the_config_map_holds_the_run_as_the_trainer_reads_it() -> None:
 
 
 def test_numbers_in_args_reach_the_trainer_as_numbers() -> None:
-    args = {"max_steps": 200, "warmup": 0.5, "fused": True, "name": "1e-2"}
+    args = {"max_steps": 200, "adam_beta1": 0.5, "tf32": True, "optim_args": "1e-2"}
     config, _ = _made(world.changed(world.SPEC, "training", {"args": args}))
     assert RunFile.model_validate_json(config["data"]["run.json"]).spec.training.args == args
 

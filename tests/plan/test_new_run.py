@@ -164,6 +164,34 @@ def test_an_invalid_spec_stalls_with_the_fields_and_the_next_step() -> None:
     )
 
 
+MISSPELT = world.changed(world.SPEC, "loss", {"args": {"scal": 20}})
+
+
+def test_arguments_that_the_trainer_would_refuse_stall_before_a_job_is_made() -> None:
+    decision = world.decide(world.a_look(world.a_finetune(MISSPELT)))
+    assert decision.create == ()
+    assert world.said(decision.status, "Stalled") == (
+        "True",
+        "InvalidSpec",
+        (
+            "The spec is not valid: `loss.args.scal` is no argument of CachedMultipleNegativesRankingLoss"
+            " (did you mean 'scale'?). Correct it and apply it again."
+        ),
+    )
+
+
+def test_another_image_may_have_another_library() -> None:
+    spec = world.changed(MISSPELT, "runtime", {"image": "trainer:2"})
+    assert world.decide(world.a_look(world.a_finetune(spec))).create
+
+
+def test_a_run_stays_when_an_upgrade_would_no_longer_take_its_arguments() -> None:
+    finetune = world.started()
+    finetune["spec"], finetune["status"]["run"]["specHash"] = MISSPELT, world.hash_of(MISSPELT)
+    look = world.a_look(finetune, job=world.a_job(spec=MISSPELT), config=world.a_config())
+    assert world.said(world.decide(look).status, "Stalled") is None
+
+
 def test_an_invalid_change_leaves_what_was_published_and_judged() -> None:
     finetune = world.concluded(world.a_report())
     broken = world.edited(finetune, world.changed(world.SPEC, "training", {"epochs": "-1"}))

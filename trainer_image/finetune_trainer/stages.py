@@ -17,6 +17,7 @@ from finetune_trainer.data import (
 )
 from finetune_trainer.digests import content_digest
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
+from finetune_trainer.guides import fetch_guides, load_guides
 from finetune_trainer.inputs import EvaluationData, RetrievalData, TrainingData
 from finetune_trainer.measurement import (
     Measurement,
@@ -50,7 +51,7 @@ class Material:
     """What the sources gave.
 
     revision, folders: of the base model; model: as loaded, training changes it in place; evaluation: by
-    evaluator; dimensions: headline first.
+    evaluator; dimensions: headline first; guides: folders of the models that guide losses.
     """
 
     revision: str
@@ -59,6 +60,7 @@ class Material:
     training: TrainingData
     evaluation: dict[str, EvaluationData]
     dimensions: tuple[int | None, ...]
+    guides: Mapping[str, Path]
 
 
 def prepare(run: Run) -> Material:
@@ -76,6 +78,7 @@ def prepare(run: Run) -> Material:
         route: fetch_model(part, run.places, trusted=spec.model.trust_remote_code)
         for route, part in spec.model.sources.items()
     }
+    guides = fetch_guides(spec, run.places)
     run.stop.check()
     folders = {route: one.path for route, one in fetched.items()}
     model = load_model(
@@ -96,7 +99,8 @@ def prepare(run: Run) -> Material:
     for note in (*fitted.notes, *mined, *check_training(model, training, spec)):
         run.note(note)
     full = embedding_dimension(model)
-    return Material(revision, folders, model, training, fitted.evaluation, wanted_dimensions(spec, full))
+    dimensions = wanted_dimensions(spec, full)
+    return Material(revision, folders, model, training, fitted.evaluation, dimensions, guides)
 
 
 def _revision(fetched: Mapping[str, Fetched]) -> str:
@@ -147,6 +151,7 @@ def tune(run: Run, material: Material, scratch: Path) -> TrainingResult:
         on_progress=run.reporter.trained,
         evaluate=_selection(run, material),
         stop=run.stop,
+        guides=load_guides(material.guides, run.file.spec),
     )
     run.stop.check()
     return result

@@ -1,5 +1,8 @@
 """Which run there should be: the rules of `plan` before a Job of the present run goes on."""
 
+from finetune_api.arguments import check_args
+from finetune_api.refusals import Refused
+from finetune_api.spec_hash import spec_hash
 from finetune_api.status import FinetuneStatus
 from finetune_operator.decisions.gate_rules import judge_stored
 from finetune_operator.decisions.jobs import spec_hash_of
@@ -47,6 +50,24 @@ def tell_of_a_refusal(situation: Situation) -> Step | None:
 def refuse_an_invalid_spec(situation: Situation) -> Step | None:
     """The API server refuses what it can see; this is for what CEL cannot."""
     _ = situation.spec
+    return None
+
+
+def refuse_arguments_that_the_trainer_would_refuse(situation: Situation) -> Step | None:
+    """Before a GPU is taken for them. Only for the operator's own image: another may have another library.
+
+    A run that was let through stays so, whatever an upgrade of ours says of its spec.
+    """
+    spec, run = situation.spec, situation.status.run
+    if spec.runtime.image is not None:
+        return None
+    try:
+        check_args(spec)
+    except Refused as refused:
+        if run is not None and run.spec_hash == spec_hash(spec):
+            return None
+        told = f"The spec is not valid: {refused.message} ({refused.hint}). Correct it and apply it again."
+        raise Stalled("InvalidSpec", told) from refused
     return None
 
 
