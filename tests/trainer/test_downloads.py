@@ -1,6 +1,8 @@
 import datetime as dt
+import hashlib
 import ipaddress
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,24 +27,57 @@ TABLE = b"q,p\na,b\n"
 class Site(BaseHTTPRequestHandler):
     seen: list[tuple[str, str | None, str | None]]
 
+    busy = 0
+    cuts = 0
+
     def do_GET(self) -> None:
         self.seen.append((self.path, self.headers["Host"], self.headers["Authorization"]))
+        if "/etag/" in self.path:
+            return self._answer_with_etag()
+        if self.path.startswith("/busy/") and Site.busy > 0:
+            Site.busy -= 1
+            self.send_response(429)
+            self.send_header("Retry-After", "11")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
         status, _, rest = self.path.removeprefix("/").partition("/")
         if status == "to":
             self.send_response(302)
             self.send_header("Location", "https://" + rest if "." in rest.split("/")[0] else "/" + rest)
             self.end_headers()
-            return
+            return None
         if status == "plain":
             self.send_response(302)
             self.send_header("Location", "http://example.org/train.csv")
             self.end_headers()
-            return
+            return None
         cut = status == "cut"
         self.send_response(int(status) if status.isdigit() else 200)
         self.send_header("Content-Length", str(len(TABLE) + 100 * cut))
         self.end_headers()
         self.wfile.write(TABLE)
+        return None
+
+    def _answer_with_etag(self) -> None:
+        """With an ETag, and in two halves where the first is cut."""
+        kind = type(self)
+        if self.headers["If-None-Match"] == '"one"':
+            self.send_response(304)
+            self.end_headers()
+            return
+        start = 0
+        if self.headers["If-Range"] == '"one"':
+            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", '"one"')
+        self.send_header("Content-Length", str(len(TABLE) - start))
+        self.end_headers()
+        if "/cut/" in self.path and kind.cuts == 0:
+            kind.cuts += 1
+            self.wfile.write(TABLE[:3])
+        else:
+            self.wfile.write(TABLE[start:])
 
     @override
     def log_message(self, *args: object) -> None:
@@ -75,7 +110,7 @@ def _certificate(folder: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
     for name in [n for n in os.environ if n.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
 
@@ -129,7 +164,7 @@ def test_redirects_on_the_same_host_are_followed(site: str, places: Places) -> N
 
 
 def test_endless_redirects_end(site: str, places: Places) -> None:
-    with pytest.raises(SourceUnavailable, match="redirects more than"):
+    with pytest.raises(InvalidSpec, match="redirects more than"):
         fetch(site + "/to" * 8 + "/train.csv", places)
 
 
@@ -145,6 +180,7 @@ def test_a_redirect_to_plain_http_is_refused(site: str, places: Places) -> None:
         (401, NoAccess, "HostRefused"),
         (403, NoAccess, "HostRefused"),
         (404, InvalidSpec, "FileMissing"),
+        (429, SourceUnavailable, "HostUnavailable"),
         (500, SourceUnavailable, "HostUnavailable"),
         (503, SourceUnavailable, "HostUnavailable"),
     ],
@@ -163,6 +199,49 @@ def test_a_download_that_breaks_off_leaves_nothing(site: str, places: Places) ->
     with pytest.raises(SourceUnavailable):
         fetch(f"{site}/cut/train.csv", places)
     assert not [p for p in places.work.rglob("*") if p.is_file()]
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(
+    site: str, places: Places, pauses: list[float]
+) -> None:
+    path, digest = fetch(f"{site}/etag/cut/train.csv", places)
+    assert path.read_bytes() == TABLE
+    assert digest == f"sha256:{hashlib.sha256(TABLE).hexdigest()}"
+    assert len(pauses) == 1
+
+
+def test_a_file_that_has_not_changed_does_not_come_again(site: str, places: Places) -> None:
+    first = fetch(f"{site}/etag/train.csv", places)
+    assert fetch(f"{site}/etag/train.csv", places) == first
+    assert len(Site.seen) == 2
+
+
+def test_a_file_in_the_cache_that_is_damaged_comes_again(site: str, places: Places) -> None:
+    path, digest = fetch(f"{site}/etag/train.csv", places)
+    path.write_bytes(b"q,p\na,c\n")
+    again, digest_again = fetch(f"{site}/etag/train.csv", places)
+    assert (again.read_bytes(), digest_again) == (TABLE, digest)
+
+
+def test_a_host_that_asks_for_time_gets_it(site: str, places: Places, pauses: list[float]) -> None:
+    Site.busy = 1
+    assert fetch(f"{site}/busy/train.csv", places)[0].read_bytes() == TABLE
+    assert pauses == [11]
+
+
+def test_a_host_that_stalls_is_unavailable(
+    places: Places, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    monkeypatch.setattr(downloads, "CONNECT_SECONDS", 0.1)  # the handshake counts
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SourceUnavailable):
+        fetch(f"https://localhost:{silent.getsockname()[1]}/train.csv", places)
+    assert len(pauses) == 4
+
+
+def test_nothing_of_a_url_but_its_digest_is_put_down(site: str, places: Places) -> None:
+    fetch(f"{site}/etag/train.csv?signature=abc", places)
+    kept = [p for p in places.cache.rglob("*") if p.is_file()]
+    assert not [p for p in kept if b"signature" in p.read_bytes() or "signature" in p.name]
 
 
 def test_a_file_that_is_too_large_is_refused(site: str, places: Places) -> None:

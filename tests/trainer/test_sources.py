@@ -210,7 +210,7 @@ def test_a_private_repository_without_the_right_token_is_no_access(
 def test_a_missing_secret_is_named(places: Places, hub: Hub) -> None:
     with pytest.raises(NoAccess) as raised:
         fetch_model(Model(uri=MODEL, secret_ref=SecretRef(name="absent")), places)
-    assert raised.value.reason == "SecretKeyMissing"
+    assert raised.value.reason == "SecretMissing"
     assert "'absent'" in raised.value.message
 
 

@@ -22,7 +22,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_QUIET = ("datasets", "filelock", "fsspec", "httpx", "huggingface_hub", "matplotlib", "PIL", "urllib3")
+_QUIET = (
+    "aiobotocore", "botocore", "datasets", "filelock", "fsspec", "gcsfs", "google", "httpx",
+    "huggingface_hub", "matplotlib", "oras", "PIL", "s3fs", "urllib3",
+)  # fmt: skip
 """Libraries whose warnings tell nothing to a person who runs a spec."""
 
 Spec = Annotated[
@@ -39,6 +42,12 @@ Volume = Annotated[
     list[str] | None, typer.Option(metavar="CLAIM=DIR", help="Folder of one claim; may be given again.")
 ]
 Secrets = Annotated[Path, typer.Option(metavar="DIR", help="Folder with <secret>/<key> for every secretRef.")]
+ConfigMaps = Annotated[
+    Path,
+    typer.Option(
+        "--configmaps", metavar="DIR", help="Folder with <configmap>/<key> for every configmap:// URI."
+    ),
+]
 Work = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Scratch space and cache.", show_default="~/.cache/finetune-trainer"),
@@ -75,6 +84,7 @@ def run(  # noqa: PLR0917 - typer gives them by name
     volumes: Volumes = Path(),
     volume: Volume = None,
     secrets: Secrets = Path("secrets"),
+    config_maps: ConfigMaps = Path("configmaps"),
     work: Work = None,
     again: Annotated[bool, typer.Option("--again", help="Run also what has been published already.")] = False,
     trust_remote_code: Annotated[
@@ -86,7 +96,7 @@ def run(  # noqa: PLR0917 - typer gives them by name
     _prepare_process(sys.stderr, logging.WARNING if sys.stderr.isatty() else logging.INFO)
     from finetune_trainer.command import Folders, run_locally
 
-    folders = Folders(volumes, volume or [], secrets, work)
+    folders = Folders(volumes, volume or [], secrets, config_maps, work)
     raise typer.Exit(run_locally(spec, folders, again=again, allow_remote_code=trust_remote_code))
 
 
@@ -97,18 +107,19 @@ def run(  # noqa: PLR0917 - typer gives them by name
     " once, each with its next step. Nothing is written to the target.",
     short_help="Look at everything that can be known without training.",
 )
-def check(
+def check(  # noqa: PLR0917 - typer gives them by name
     spec: Spec,
     volumes: Volumes = Path(),
     volume: Volume = None,
     secrets: Secrets = Path("secrets"),
+    config_maps: ConfigMaps = Path("configmaps"),
     work: Work = None,
 ) -> None:
     """Check, and exit with the code of the first problem."""
     _prepare_process(sys.stderr, logging.ERROR)
     from finetune_trainer.command import Folders, check_locally
 
-    raise typer.Exit(check_locally(spec, Folders(volumes, volume or [], secrets, work)))
+    raise typer.Exit(check_locally(spec, Folders(volumes, volume or [], secrets, config_maps, work)))
 
 
 @app.command()

@@ -32,13 +32,15 @@ class Folders:
     volumes: Path
     named: Sequence[str]
     secrets: Path
+    config_maps: Path
     work: Path | None
 
     def places(self, file: SpecFile) -> Places:
         """Raises InvalidSpec for an option that cannot be meant."""
         folders = find_volumes(file, root=self.volumes, named=dict(map(_parse_volume, self.named)))
         # The spec is the person's own, so is the network.
-        return Places(folders, self.secrets, self.work or _default_work(), private_addresses=True)
+        work = self.work or _default_work()
+        return Places(folders, self.secrets, work, self.config_maps, private_addresses=True)
 
 
 def run_locally(path: Path, folders: Folders, *, again: bool, allow_remote_code: bool = False) -> ExitCode:

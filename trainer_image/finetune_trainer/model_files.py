@@ -8,8 +8,10 @@ from typing import Any
 from finetune_api.uris import HfUri, parse_uri
 from finetune_trainer.errors import InvalidModel
 from finetune_trainer.hub import hub_errors, open_hub
+from finetune_trainer.hub_sources import hub_cache
+from finetune_trainer.model_names import MODEL_FILES, NOT_MODEL_FILES
 from finetune_trainer.places import Places
-from finetune_trainer.sources import MODEL_FILES, NOT_MODEL_FILES, fetch_model
+from finetune_trainer.sources import fetch_model
 
 _WEIGHTS = "*.safetensors"
 _OF_PROCESSORS = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
@@ -78,7 +80,7 @@ def _of_hub(uri: HfUri, token: str | None, places: Places) -> tuple[Path, int]:
         folder = api.snapshot_download(
             uri.repository,
             revision=uri.commit,
-            cache_dir=places.work / "hub",
+            cache_dir=hub_cache(places),
             allow_patterns=[p for p in MODEL_FILES if p != _WEIGHTS],
             ignore_patterns=NOT_MODEL_FILES,
         )

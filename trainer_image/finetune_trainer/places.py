@@ -10,6 +10,7 @@ from pathlib import Path
 
 from finetune_api.fields import SecretRef
 from finetune_trainer.errors import InvalidSpec, NoAccess
+from finetune_trainer.transfers import OnTransfer, tell_nobody
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Places:
     work: scratch space; checkpoints, the model before it is published.
     config_maps: holds `<name>/<key>` for every ConfigMap that a URI names; None where there are none.
     shared_cache: downloads, kept for other runs and used by several at once; None keeps them in `work`.
+    on_transfer: told how far a download is.
     private_addresses: let https:// sources reach hosts with private addresses. Off wherever a spec comes from
     somebody else: a run must not read the network it happens to stand in.
     """
@@ -30,6 +32,7 @@ class Places:
     work: Path
     config_maps: Path | None = None
     shared_cache: Path | None = None
+    on_transfer: OnTransfer = tell_nobody
     private_addresses: bool = False
 
     def volume(self, claim: str) -> Path:
@@ -44,6 +47,17 @@ class Places:
                 "VolumeMissing",
                 f"volume {claim!r} has no folder on this machine: {found}",
                 f"mount the claim {claim!r}, or with `finetune-trainer run` give its folder",
+            )
+        return folder
+
+    def config_map(self, name: str) -> Path:
+        """The folder with the keys of a ConfigMap. Raises InvalidSpec("ConfigMapMissing")."""
+        folder = self.config_maps / name if self.config_maps is not None else None
+        if folder is None or not folder.is_dir():
+            raise InvalidSpec(
+                "ConfigMapMissing",
+                f"ConfigMap {name!r} has no folder on this machine",
+                f"create the ConfigMap {name!r}, or with `finetune-trainer run` a folder of its keys",
             )
         return folder
 

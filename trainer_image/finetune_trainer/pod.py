@@ -38,6 +38,8 @@ class PodPaths:
     config: Path = Path(run_file.CONFIG_DIR)
     secrets: Path = Path(run_file.SECRETS_DIR)
     volumes: Path = Path(run_file.VOLUMES_DIR)
+    config_maps: Path = Path(run_file.CONFIG_MAPS_DIR)
+    cache: Path = Path(run_file.CACHE_DIR)
     work: Path = Path(run_file.WORK_DIR)
     termination: Path = Path(run_file.TERMINATION_FILE)
 
@@ -54,7 +56,9 @@ def run_in_pod(paths: PodPaths, environment: Mapping[str, str]) -> ExitCode:
             ending = _refused(content, error)
         else:
             reporter = Several([Lines(), *([operator] if operator else [])])
-            places = Places(paths.volumes, paths.secrets, paths.work)
+            # The cache is mounted where the spec has one.
+            cache = paths.cache if paths.cache.is_dir() else None
+            places = Places(paths.volumes, paths.secrets, paths.work, paths.config_maps, cache)
             image = environment.get(run_file.ENV_IMAGE)
             ending = run_finetune(Run(file, places, reporter, stop, image))
         _hand_over(ending.report, paths.termination, operator)

@@ -1,148 +1,89 @@
 """First stage: what a URI names is brought onto this machine, or it is said why that cannot be.
 
-hf:// goes through the hub's own client, pvc:// is a folder, https:// is `downloads`. What the files hold is
+Each scheme has a file of its own beside this one; pvc:// and configmap:// are folders. What the files hold is
 for `tables` and `models` to judge.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetune_api.fields import SecretRef
 from finetune_api.model import Encoder, Model
 from finetune_api.tables import TableSource
-from finetune_api.uris import HfUri, HttpsUri, PvcUri, parse_uri
-from finetune_trainer import downloads
-from finetune_trainer.digests import file_digest, model_digest
-from finetune_trainer.errors import InvalidData, InvalidSpec
-from finetune_trainer.hub import hub_errors, open_hub
-from finetune_trainer.media_formats import MEDIA_SUFFIXES
+from finetune_api.uris import ConfigMapUri, HfUri, HttpsUri, OciUri, PvcUri, StoreUri, parse_uri
+from finetune_trainer.artifact_sources import (
+    fetch_files_of_artifact,
+    fetch_model_artifact,
+    fetch_table_artifact,
+)
+from finetune_trainer.digests import model_digest
+from finetune_trainer.downloads import download
+from finetune_trainer.errors import InvalidSpec
+from finetune_trainer.fetched import Fetched, names_below, require_inside, single_file, table_in
+from finetune_trainer.hub_sources import fetch_hub_model, fetch_hub_table, list_hub_files
 from finetune_trainer.models.safety import refuse_links
 from finetune_trainer.places import Places
-from finetune_trainer.splits import (
-    TABLE_SUFFIXES,
-    choose_files,
-    choose_files_by_card,
-    is_media_folder,
-    listed,
-)
+from finetune_trainer.splits import TABLE_SUFFIXES, listed
 from finetune_trainer.storage import storage_errors
+from finetune_trainer.store_sources import fetch_stored_model, fetch_stored_table, list_stored_files
 
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
-MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-"""Weights only as safetensors: other formats are pickles, which run code when they are read."""
-CODE_FILES = ["*.py"]
-NOT_MODEL_FILES = ["onnx/*", "openvino/*", "*checkpoint-*"]
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """Something brought here.
-
-    path: of a model its folder; of a table the folder that its files and images lie in.
-    revision: the commit, or "sha256:..." of the content.
-    files: of a table, its files; several are pieces of one table.
-    root: media must not lie outside of this folder.
-    """
-
-    path: Path
-    revision: str
-    files: tuple[Path, ...] = ()
-    root: Path = Path("/")
+__all__ = ["Fetched", "fetch_model", "fetch_table", "list_files"]
 
 
 def fetch_model(model: Model | Encoder, places: Places, *, trusted: bool = False) -> Fetched:
     """The folder of the base model, or of one of its encoders. trusted: with the code that comes with it."""
-    uri = parse_uri(model.uri or "")
-    if isinstance(uri, HfUri):
-        with hub_errors(uri):
-            api = open_hub(places.token(model.secret_ref))
-            folder = api.snapshot_download(
-                uri.repository,
-                revision=uri.commit,
-                cache_dir=places.work / "hub",
-                allow_patterns=MODEL_FILES + (CODE_FILES if trusted else []),
-                ignore_patterns=NOT_MODEL_FILES,
-            )
-        return Fetched(Path(folder), uri.commit)
-    if isinstance(uri, PvcUri):
-        folder_of_claim, path = _path_in_claim(uri, places)
-        if not path.is_dir():
-            raise InvalidSpec("NotAFolder", f"{model.uri} must be a folder with a model, found a file")
-        refuse_links(path)
-        with storage_errors(model.uri or ""):
-            return Fetched(path, model_digest(path), root=folder_of_claim)
-    raise InvalidSpec("WrongScheme", f"`model.uri` must be hf:// or pvc://, found {model.uri}")
+    text = model.uri or ""
+    match uri := parse_uri(text):
+        case HfUri():
+            return fetch_hub_model(uri, places.token(model.secret_ref), places, trusted=trusted)
+        case StoreUri():
+            return fetch_stored_model(uri, places.secret(model.secret_ref), places, trusted=trusted)
+        case OciUri():
+            return fetch_model_artifact(uri, places.secret(model.secret_ref), places, trusted=trusted)
+        case PvcUri():
+            folder_of_claim, path = _path_in_claim(uri, places)
+            if not path.is_dir():
+                raise InvalidSpec("NotAFolder", f"{text} must be a folder with a model, found a file")
+            refuse_links(path)
+            with storage_errors(text):
+                return Fetched(path, model_digest(path), root=folder_of_claim)
+        case HttpsUri() | ConfigMapUri():
+            raise InvalidSpec("WrongScheme", f"a model must be a folder, found {text}")
 
 
 def fetch_table(source: TableSource, places: Places) -> Fetched:
     """The files of a table, and the folder that its images lie in."""
-    uri = parse_uri(source.uri)
-    match uri:
+    match uri := parse_uri(source.uri):
         case HfUri():
-            return _hub_table(source, uri, places)
+            return fetch_hub_table(source, uri, places)
+        case StoreUri():
+            return fetch_stored_table(source, uri, places)
+        case OciUri():
+            return fetch_table_artifact(source, uri, places)
         case PvcUri():
             folder_of_claim, path = _path_in_claim(uri, places)
-            return _local_table(source, path, folder_of_claim)
+            return table_in(source, path, folder_of_claim)
+        case ConfigMapUri():
+            path = _path_of_key(uri, places)
+            return table_in(source, path, path.parent.resolve())
         case HttpsUri():
-            path, digest = downloads.download(
-                uri.url, places, token=places.token(source.secret_ref), suffixes=TABLE_SUFFIXES
-            )
-            return _single_file(source, path, digest, path.parent)
-        case _:
-            raise InvalidSpec("WrongScheme", f"{source.uri} cannot be read yet")
+            token = places.token(source.secret_ref)
+            path, digest = download(uri.url, places, token=token, suffixes=TABLE_SUFFIXES)
+            return single_file(source, path, digest, path.parent)
 
 
 def list_files(uri: str, secret: SecretRef | None, places: Places) -> list[str]:
-    """Names of all files below a folder or in a dataset of a hub, with / between folders."""
-    parsed = parse_uri(uri)
-    match parsed:
+    """Names of all files below a folder, in a bucket or artifact, or in a dataset of a hub."""
+    match parsed := parse_uri(uri):
         case HfUri():
-            with hub_errors(parsed):
-                api = open_hub(places.token(secret))
-                return list(
-                    api.list_repo_files(parsed.repository, revision=parsed.commit, repo_type="dataset")
-                )
+            return list_hub_files(parsed, places.token(secret))
+        case StoreUri():
+            return list_stored_files(parsed, places.secret(secret))
+        case OciUri():
+            return names_below(fetch_files_of_artifact(parsed, places.secret(secret), places))
         case PvcUri():
-            _, path = _path_in_claim(parsed, places)
-            return _names_below(path)
-        case _:
-            raise InvalidSpec("WrongScheme", f"the files of {uri} cannot be listed", "copy them to a volume")
-
-
-def _names_below(path: Path) -> list[str]:
-    return [p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if p.is_file()]
-
-
-def _local_table(source: TableSource, path: Path, root: Path) -> Fetched:
-    if path.is_file():
-        with storage_errors(source.uri):
-            return _single_file(source, path, file_digest(path), root)
-    with storage_errors(source.uri):
-        names = _names_below(path)
-        files = tuple(path / n for n in choose_files(names, split=source.split, where=source.uri))
-        for file in files:
-            _require_inside(file, root, source.uri)
-        return Fetched(files[0].parent, file_digest(*files), files, root)
-
-
-def _single_file(source: TableSource, path: Path, digest: str, root: Path) -> Fetched:
-    if path.suffix not in TABLE_SUFFIXES:
-        raise InvalidData(
-            "UnknownFormat",
-            f"{source.uri} must end with one of {', '.join(TABLE_SUFFIXES)}, "
-            f" found {path.suffix or 'no ending'!r}",
-            "convert the file, or let `uri` name the folder that holds the table",
-        )
-    if source.split is not None:
-        raise InvalidSpec(
-            "SplitOfFile",
-            f"`split` must be left out when `uri` names a file; found {source.split!r} beside {source.uri}",
-            "leave out `split`, or let `uri` name the folder",
-        )
-    return Fetched(path.parent, digest, (path,), root)
+            return names_below(_path_in_claim(parsed, places)[1])
+        case HttpsUri() | ConfigMapUri():
+            raise InvalidSpec("WrongScheme", f"{uri} must be a folder, found one file", "copy it to a volume")
 
 
 def _path_in_claim(uri: PvcUri, places: Places) -> tuple[Path, Path]:
@@ -163,63 +104,18 @@ def _path_in_claim(uri: PvcUri, places: Places) -> tuple[Path, Path]:
         ) from error
     except OSError as error:
         raise InvalidSpec("PathMissing", f"{name} cannot be followed: {error.strerror}") from error
-    _require_inside(path, root, name)
+    require_inside(path, root, name)
     return root, path
 
 
-def _require_inside(path: Path, root: Path, name: str) -> None:
-    if not path.resolve().is_relative_to(root):
+def _path_of_key(uri: ConfigMapUri, places: Places) -> Path:
+    folder = places.config_map(uri.name)
+    path = folder / uri.key
+    if not path.is_file():
+        keys = (p.name for p in folder.iterdir() if not p.name.startswith(".."))
         raise InvalidSpec(
-            "PathEscapes", f"{name} must stay inside its volume, found a link that leads out of it"
+            "ConfigMapKeyMissing",
+            f"configmap://{uri.name}/{uri.key} does not exist; the ConfigMap has {listed(keys)}",
+            "correct `uri`, or put the key there",
         )
-
-
-def _hub_table(source: TableSource, uri: HfUri, places: Places) -> Fetched:
-    with hub_errors(uri):
-        api = open_hub(places.token(source.secret_ref))
-        names = api.list_repo_files(uri.repository, revision=uri.commit, repo_type="dataset")
-        card = _card(api, uri, names, places)
-        chosen = choose_files_by_card(names, card, subset=source.subset, split=source.split, where=source.uri)
-        if chosen is None:
-            chosen = _files_of_subset(names, source)
-        images = [n for n in names if _may_be_named_by(chosen, n)]
-        folder = Path(
-            api.snapshot_download(
-                uri.repository,
-                revision=uri.commit,
-                repo_type="dataset",
-                cache_dir=places.work / "hub",
-                allow_patterns=[_literal(n) for n in [*chosen, *images]],
-            )
-        )
-    files = tuple(folder / n for n in chosen)
-    # The cache keeps contents apart from the names that link to them.
-    return Fetched(files[0].parent, uri.commit, files, folder.parent.parent)
-
-
-def _card(api: "HfApi", uri: HfUri, names: list[str], places: Places) -> str:
-    if "README.md" not in names:
-        return ""
-    path = api.hf_hub_download(
-        uri.repository, "README.md", revision=uri.commit, repo_type="dataset", cache_dir=places.work / "hub"
-    )
-    return Path(path).read_text(encoding="utf-8", errors="replace")
-
-
-def _files_of_subset(names: list[str], source: TableSource) -> list[str]:
-    folder = f"{source.subset}/" if source.subset else ""
-    below = [n.removeprefix(folder) for n in names if n.startswith(folder)]
-    return [
-        folder + n for n in choose_files(below, split=source.split, where=source.uri + f" {folder}".rstrip())
-    ]
-
-
-def _may_be_named_by(tables: list[str], name: str) -> bool:
-    """Media that a table may name: parquet and Arrow carry their own, but for the metadata of a folder."""
-    names_media = is_media_folder(tables) or not tables[0].endswith((".parquet", ".arrow"))
-    return names_media and name.lower().endswith(MEDIA_SUFFIXES)
-
-
-def _literal(name: str) -> str:
-    """A pattern that fits this name alone."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+    return path

@@ -13,9 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-from fsspec.asyn import AsyncFileSystem
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetune_api.uris import StoreUri
 from finetune_trainer.endpoints import check_endpoint, guarded_resolver
@@ -25,6 +23,9 @@ from finetune_trainer.places import read_key, read_optional_key
 from finetune_trainer.retries import retried
 from finetune_trainer.storage import storage_errors
 from finetune_trainer.store_errors import store_errors
+
+if TYPE_CHECKING:
+    from fsspec.asyn import AsyncFileSystem
 
 CONNECT_SECONDS = 15
 READ_SECONDS = 60
@@ -53,9 +54,13 @@ class StoredObject:
 class Store:
     """One folder of a bucket. Keys are relative to it, with / between folders."""
 
-    def __init__(self, filesystem: AsyncFileSystem, uri: StoreUri) -> None:
+    def __init__(self, filesystem: "AsyncFileSystem", uri: StoreUri) -> None:
         self._filesystem = filesystem
         self.uri = uri
+
+    def at(self, uri: StoreUri) -> "Store":
+        """Another folder with the same credentials."""
+        return Store(self._filesystem, uri)
 
     def list(self, prefix: str = "") -> list[StoredObject]:
         """Every object whose key is `prefix`, or begins with it and a slash; sorted by key.
@@ -203,7 +208,7 @@ def open_store(uri: StoreUri, secret: Path | None) -> Store:
     return Store(_open_s3(secret) if uri.scheme == "s3" else _open_gs(secret), uri)
 
 
-def _open_s3(secret: Path | None) -> AsyncFileSystem:
+def _open_s3(secret: Path | None) -> "AsyncFileSystem":
     from s3fs import S3FileSystem
 
     system = S3FileSystem(
@@ -243,7 +248,7 @@ def _s3_credentials(secret: Path | None) -> dict[str, Any]:
     }
 
 
-def _open_gs(secret: Path | None) -> AsyncFileSystem:
+def _open_gs(secret: Path | None) -> "AsyncFileSystem":
     from aiohttp import ClientTimeout
     from gcsfs.core import GCSFileSystem
 

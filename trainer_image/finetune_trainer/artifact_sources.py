@@ -1,0 +1,59 @@
+"""oci:// sources: the manifest is asked for first, so that credentials count; the rest the cache may have."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from finetune_api.tables import TableSource
+from finetune_api.uris import OciUri
+from finetune_trainer.download_cache import cache_key, get_entry
+from finetune_trainer.errors import InvalidSpec
+from finetune_trainer.fetched import Fetched, table_in
+from finetune_trainer.media_formats import MEDIA_SUFFIXES
+from finetune_trainer.model_names import is_model_file
+from finetune_trainer.places import Places
+from finetune_trainer.splits import TABLE_SUFFIXES
+from finetune_trainer.transfers import Transfer
+
+
+def fetch_model_artifact(uri: OciUri, secret: Path | None, places: Places, *, trusted: bool) -> Fetched:
+    purpose = "model and code" if trusted else "model"
+    wanted = partial(is_model_file, trusted=trusted)
+    folder = _fetch(uri, secret, places, purpose=purpose, wanted=wanted)
+    return Fetched(folder, uri.digest, root=folder)
+
+
+def fetch_table_artifact(source: TableSource, uri: OciUri, places: Places) -> Fetched:
+    folder = _fetch(uri, places.secret(source.secret_ref), places, purpose="table", wanted=_is_of_tables)
+    found = table_in(source, folder, folder)
+    return Fetched(found.path, uri.digest, found.files, folder)
+
+
+def fetch_files_of_artifact(uri: OciUri, secret: Path | None, places: Places) -> Path:
+    """The folder with all tables and media of an artifact."""
+    return _fetch(uri, secret, places, purpose="table", wanted=_is_of_tables)
+
+
+def _is_of_tables(name: str) -> bool:
+    return name.endswith(TABLE_SUFFIXES) or name.lower().endswith(MEDIA_SUFFIXES)
+
+
+def _fetch(
+    uri: OciUri, secret: Path | None, places: Places, *, purpose: str, wanted: Callable[[str], bool]
+) -> Path:
+    from finetune_trainer.registries import open_repository
+
+    repository = open_repository(uri, secret)
+    manifest = repository.manifest(uri.digest)
+    if manifest is None:
+        raise InvalidSpec(
+            "ArtifactMissing", f"{repository.name}@{uri.digest} does not exist", "correct `uri`"
+        )
+    layers = [layer for layer in manifest.layers if layer.name is None or wanted(layer.name)]
+    transfer = Transfer(repository.name, sum(layer.size for layer in layers), places.on_transfer)
+
+    def fill(folder: Path) -> str:
+        repository.pull(manifest, folder, wanted=wanted, on_bytes=transfer.add)
+        return repository.name
+
+    return get_entry(places.cache, cache_key("oci", purpose, uri.digest), fill=fill).folder
