@@ -22,7 +22,7 @@ def files_of(results: Results) -> dict[str, bytes]:
 
 def test_report_card_and_picture_stand_beside_a_model() -> None:
     files = files_of(some_results())
-    assert set(files) == {"report.json", "README.md", "training.png"}
+    assert set(files) == {"report.json", "report.html", "README.md", "training.png"}
     assert Image.open(io.BytesIO(files["training.png"])).size == (1200, 480)
 
 

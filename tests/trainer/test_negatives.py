@@ -42,7 +42,8 @@ def rows(count: int = 40) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def model(text_model: Path) -> SentenceTransformer:
-    return load_model(text_model, a_spec().model, seed=0)
+    model: SentenceTransformer = load_model(text_model, a_spec().model, seed=0)
+    return model
 
 
 @pytest.fixture

@@ -60,13 +60,14 @@ def _curve(points: Sequence[tuple[int, float]]) -> list[list[float | None]]:
 
 def _evaluator(results: Results, one: Measurement) -> Json:
     spec = results.run.spec
-    metric = (*deciding_metrics(spec, one.evaluator.name), *shown_metrics(spec, one))[0]
+    metric = _leading_metric(results, one)
     return {
         "type": one.evaluator.type,
         "unit": one.unit_name,
         "data": _data(one),
         "similarity": named_similarity(one.evaluator.type, spec.model.similarity_name),
         "comparedTo": one.compared_to,
+        "metric": metric,
         "dimension": one.tuned.headline,
         "dimensions": {_key(n): _dimension(results, one, n) for n in one.tuned.by_dimension},
         "groups": {group: _group(results, one, group) for group in one.groups},
@@ -74,6 +75,17 @@ def _evaluator(results: Results, one: Measurement) -> Json:
         one.unit_name: _units(one, metric),
         "examples": build_examples(one, metric),
     }
+
+
+def _leading_metric(results: Results, one: Measurement) -> str:
+    """What is shown first of an evaluator: the headline, what else decides, or what it is known for."""
+    spec, name = results.run.spec, one.evaluator.name
+    primary = spec.evaluation.primary
+    first: tuple[str, ...] = (spec.evaluation.metric(primary),) if primary.evaluator == name else ()
+    shown = shown_metrics(spec, one)
+    wanted = (*first, *deciding_metrics(spec, name), spec.evaluation.headline(name), *shown)
+    found: str = next(metric for metric in wanted if metric in shown)
+    return found
 
 
 def _data(one: Measurement) -> Json:

@@ -22,6 +22,7 @@ from finetune_trainer.mining import Exclusions, Pairs, choose, depth_of, find_ca
 from finetune_trainer.mining_models import Helpers, encode_blocks, open_helpers, rerank
 from finetune_trainer.mining_pool import INPUT, Pool, distinct, keys_of, pool_of
 from finetune_trainer.places import Places
+from finetune_trainer.recipes import without_secrets
 from finetune_trainer.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class _Mining:
 
     def _digest(self) -> str:
         """Of all that the result depends on."""
-        settings = json.dumps(_without_secrets(self.settings.to_dict()), sort_keys=True)
+        settings = json.dumps(without_secrets(self.settings.to_dict()), sort_keys=True)
         parts: list[str | bytes] = [self.helpers.identity, settings, str(self.spec.training.seed)]
         parts += [self.set.content_keys.tobytes(), *self.pool.keys, "barred", *sorted(self.barred)]
         return content_digest(parts)
@@ -168,13 +169,6 @@ class _Mining:
         barred = sorted(document_of[key] for key in self.barred if key in document_of)
         known = pairs(range(2, len(self.set.input_columns)))
         return Exclusions(pairs([1]), known, np.array(barred, dtype=np.int64))
-
-
-def _without_secrets(content: Any) -> Any:
-    """Where a thing is read with which Secret does not change what it is."""
-    if isinstance(content, dict):
-        return {k: _without_secrets(v) for k, v in content.items() if k != "secretRef"}
-    return content
 
 
 def _extended(

@@ -26,7 +26,7 @@ def resolve_overlap(
     different = list({id(data): data for data in evaluation.values()}.values())
     shared = [[(data, _shared_rows(one, data)) for data in different] for one in training.sets]
     notes = [
-        _note(one, data, rows)
+        _note(one, data, rows, quoted=policy == "Fail")
         for one, found in zip(training.sets, shared, strict=True)
         for data, rows in found
         if rows
@@ -57,13 +57,14 @@ def _shared_rows(training: TrainingSet, data: EvaluationData) -> list[int]:
     return [row for row, key in enumerate(training.content_keys[:, 0]) if key.decode() in queries]
 
 
-def _note(training: TrainingSet, data: EvaluationData, rows: list[int]) -> str:
+def _note(training: TrainingSet, data: EvaluationData, rows: list[int], *, quoted: bool) -> str:
+    """quoted: with the beginning of the first row; notes of a run go into its published card."""
     (column, *_) = training.input_columns
-    shown = _example(training.rows, rows[0], column)
+    shown = f": {_example(training.rows, rows[0], column)}" if quoted else ""
     what = "the inputs" if isinstance(data, LabelledData) else "a query"
     return (
         f"{len(rows)} of {len(training.rows)} rows of train set {training.name!r} have {what} of eval set"
-        f" {data.name!r}{_with_answer(training, data, rows)}; the first is row {rows[0]}: {shown}"
+        f" {data.name!r}{_with_answer(training, data, rows)}; the first is row {rows[0]}{shown}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The picture beside a model: the training loss, and the headline metric by dimension, before and after."""
+"""The picture beside a model: the training loss, and the metrics before and after."""
 
 import io
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ def draw_results(results: Results) -> bytes:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     _draw_loss(left, results)
-    _draw_dimensions(right, results)
+    _draw_metrics(right, results)
     figure.suptitle(f"{results.run.name}, run {results.run.run}")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
@@ -37,15 +37,24 @@ def _draw_loss(axes: "Axes", results: Results) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _draw_dimensions(axes: "Axes", results: Results) -> None:
+def _draw_metrics(axes: "Axes", results: Results) -> None:
+    """The headline at every dimension; where there is one alone, every evaluator's own metric."""
+    dimensions = sorted(n for n in results.primary.tuned.by_dimension if n is not None)
+    if len(dimensions) > 1:
+        _draw_dimensions(axes, results, dimensions)
+    else:
+        _draw_evaluators(axes, results)
+    axes.legend()
+
+
+def _draw_dimensions(axes: "Axes", results: Results, dimensions: list[int]) -> None:
     evaluation = results.run.spec.evaluation
     primary, metric = results.primary, evaluation.metric(evaluation.primary)
-    dimensions = sorted(n for n in primary.tuned.by_dimension if n is not None)
     labels = [str(n) for n in dimensions]
     tuned = [primary.value(primary.tuned, metric, n) for n in dimensions]
     found = [primary.baseline_value(metric, n) for n in dimensions]
     base = [b for b in found if b is not None]
-    if len(base) == len(dimensions) > 0:
+    if len(base) == len(dimensions):
         axes.plot(labels, base, marker="o", color=_BASE, label="base")
         intervals = [primary.interval(metric, n) for n in dimensions]
         # The interval is of the gain, so it is drawn around the tuned value as base plus its ends.
@@ -56,5 +65,24 @@ def _draw_dimensions(axes: "Axes", results: Results) -> None:
     else:
         axes.plot(labels, tuned, marker="o", color=_TUNED, label="tuned")
     axes.set(title=f"{primary.evaluator.name}: {metric}", xlabel="embedding dimensions", ylabel=metric)
-    axes.set_ylim(0, 1.02)
-    axes.legend()
+    if all(0 <= value <= 1 for value in (*base, *tuned)):
+        axes.set_ylim(0, 1.02)
+
+
+def _draw_evaluators(axes: "Axes", results: Results) -> None:
+    evaluation = results.run.spec.evaluation
+    labels, base, tuned = [], [], []
+    for one in results.measured:
+        is_primary = one.evaluator.name == evaluation.primary.evaluator
+        name = one.evaluator.name
+        metric = evaluation.metric(evaluation.primary) if is_primary else evaluation.headline(name)
+        labels.append(f"{name}\n{metric}")
+        base.append(one.baseline_value(metric, one.tuned.headline))
+        tuned.append(one.value(one.tuned, metric, one.tuned.headline))
+    places = range(len(labels))
+    known = [(n, b) for n, b in enumerate(base) if b is not None]
+    if known:
+        axes.bar([n - 0.2 for n, _ in known], [b for _, b in known], 0.4, color=_BASE, label="base")
+    axes.bar([n + 0.2 for n in places], tuned, 0.4, color=_TUNED, label="tuned")
+    axes.set_xticks(list(places), labels)
+    axes.set(title="Every evaluator")

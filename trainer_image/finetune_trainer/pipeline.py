@@ -85,8 +85,7 @@ def _measure_and_publish(run: Run, target: "Target | None", scratch: Path) -> En
 
 
 def _conclude(run: Run, target: "Target | None", results: "Results", model: Path) -> Ending:
-    from finetune_trainer.beside import files_beside
-    from finetune_trainer.full_report import build_full_report, to_bytes
+    from finetune_trainer.beside import files_beside, files_without_model
     from finetune_trainer.publishing import REPORT, local_report, publish
     from finetune_trainer.summary import build_report
 
@@ -97,7 +96,8 @@ def _conclude(run: Run, target: "Target | None", results: "Results", model: Path
             artifact = publish(target, model, lambda where: files_beside(results, report, where))
         report = report.model_copy(update={"artifact": artifact})
         return Ending(report, ExitCode.DONE, local_report(target, artifact))
-    full = run.places.work / REPORT
     with storage_errors("writing the full report"):
-        full.write_bytes(to_bytes(build_full_report(results, report)))
-    return Ending(report, ExitCode.DONE if passed else ExitCode.GATE_NOT_PASSED, full)
+        for name, content in files_without_model(results, report).items():
+            (run.places.work / name).write_bytes(content)
+    code = ExitCode.DONE if passed else ExitCode.GATE_NOT_PASSED
+    return Ending(report, code, run.places.work / REPORT)

@@ -4,15 +4,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from finetune_api.status import Failure
+from finetune_api.status import Failure, Measured, PrimaryResult
 from finetune_trainer.decimals import decimal
+from finetune_trainer.model_card import PAGE
 from finetune_trainer.pipeline import Ending
 
 _AS_IT_IS: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 """Texts that come from outside are no markup, and paths must stay on one line to be copied."""
+_NUMBERS = ("base", "tuned", "gain", "95 % interval")
 
 
 def show_ending(console: Console, ending: Ending, *, folder: str | None, with_notes: bool) -> None:
@@ -27,16 +31,40 @@ def show_ending(console: Console, ending: Ending, *, folder: str | None, with_no
         )
     if ending.full_report is not None:
         _show_numbers(console, json.loads(ending.full_report.read_text(encoding="utf-8")), with_notes)
-    for gate in report.measured.gates if report.measured else []:
-        verdict = "[green]passed[/]" if gate.passed else "[bold red]not passed[/]"
-        text = f"gate {gate.evaluator} {gate.metric}: {verdict} ({gate.message})"
-        console.print(text, highlight=False, soft_wrap=True)
+    if report.measured is not None:
+        _show_verdicts(console, report.measured)
     if folder is not None:
         console.print(f"model: {folder}", **_AS_IT_IS)
     elif report.outcome == "GateFailed":
         console.print("The model was not published.")
     if ending.full_report is not None:
         console.print(f"full report: {ending.full_report}", **_AS_IT_IS)
+        page = ending.full_report.with_name(PAGE)
+        if page.is_file():
+            console.print(f"to look at: {page.absolute().as_uri()}", **_AS_IT_IS)
+
+
+def _show_verdicts(console: Console, measured: Measured) -> None:
+    """The headline, then every gate."""
+    console.print(_headline(measured.primary), highlight=False)
+    for gate in measured.gates:
+        where = f"{gate.evaluator} {gate.metric}" + (f" in {gate.group}" if gate.group else "")
+        line = Text(f"gate {where}: ")
+        line.append("passed" if gate.passed else "not passed", "green" if gate.passed else "bold red")
+        line.append(f" ({gate.message})")
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _headline(primary: PrimaryResult) -> Text:
+    line = Text(f"{primary.name}: ")
+    if primary.baseline is None or primary.gain is None:
+        return line.append(primary.tuned, "bold")
+    style = "bold red" if primary.gain.startswith("-") else "bold green"
+    line.append(f"{primary.baseline} → ").append(primary.tuned, "bold")
+    line.append(", gain ").append(f"{float(primary.gain):+.4f}", style)
+    if primary.gain_low is not None and primary.gain_high is not None:
+        line.append(f" (95 % interval {float(primary.gain_low):+.4f} to {float(primary.gain_high):+.4f})")
+    return line
 
 
 def show_failure(console: Console, failure: Failure) -> None:
@@ -55,18 +83,29 @@ def _show_numbers(console: Console, full: dict[str, Any], with_notes: bool) -> N
 
 
 def _tables(full: dict[str, Any]) -> Iterator[Table]:
-    for name, evaluator in full["evaluators"].items():
+    for name, one in full["evaluators"].items():
+        has_sizes = one["dimension"] is not None
         table = Table(
-            title=f"{name}: {_sizes(evaluator)}",
-            title_justify="left",
+            title=f"{name}: {_sizes(one)}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
         )
-        for column in ("metric", "dimensions", "base", "tuned", "gain", "95 % interval"):
+        for column in ("metric", *(["dimensions"] if has_sizes else []), *_NUMBERS):
             table.add_column(column, justify="left" if column == "metric" else "right")
-        for dimension, metrics in evaluator["dimensions"].items():
-            for metric, values in metrics.items():
-                if metric == evaluator[evaluator["unit"]]["metric"] or "interval" in values:
-                    table.add_row(metric, dimension, *_cells(values))
+        for metric, dimension, values, style in _rows(one):
+            table.add_row(Text(metric), *([dimension] if has_sizes else []), *_cells(values), style=style)
         yield table
+
+
+def _rows(one: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """(metric, dimension, values, style): what leads and what decides, then the groups."""
+    headline = "" if one["dimension"] is None else str(one["dimension"])
+    for dimension, metrics in one["dimensions"].items():
+        for metric, values in metrics.items():
+            if metric == one["metric"] or "interval" in values:
+                leads = metric == one["metric"] and dimension == headline
+                yield metric, dimension, values, "bold" if leads else ""
+    for group, found in one["groups"].items():
+        for metric, values in found["metrics"].items():
+            yield f"{metric} in {group}", headline, values, "dim"
 
 
 def _sizes(evaluator: dict[str, Any]) -> str:
@@ -76,7 +115,8 @@ def _sizes(evaluator: dict[str, Any]) -> str:
 
 
 def _cells(values: dict[str, Any]) -> Iterator[str]:
-    for key in ("baseline", "tuned", "gain"):
-        yield decimal(values[key]) if key in values else "-"
+    for key in ("baseline", "tuned"):
+        yield "-" if values.get(key) is None else decimal(values[key])
+    yield "-" if values.get("gain") is None else f"{values['gain']:+.4f}"
     interval = values.get("interval")
-    yield f"{decimal(interval['low'])} to {decimal(interval['high'])}" if interval else "-"
+    yield f"{interval['low']:+.4f} to {interval['high']:+.4f}" if interval else "-"
