@@ -7,10 +7,12 @@ import pytest
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
+from finetune_api.model import Model
 from finetune_trainer.data import fit_to_model, load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.failures import as_trainer_error
 from finetune_trainer.fitting import Fitted
+from finetune_trainer.models import load_model
 from finetune_trainer.places import Places
 from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl, write_page
 from tests.trainer.media_files import write_video, write_wav
@@ -65,6 +67,22 @@ def test_videos_and_mixes_are_trained_in_the_form_that_the_processor_reads(
     assert read["num_videos_per_sample"].tolist() == [1, 1, 0]
     assert read["num_images_per_sample"].tolist() == [0, 1, 0]
     assert torch.isfinite(vision.encode(list(row.values()), convert_to_tensor=True)).all()
+
+
+def test_an_encoder_must_read_what_its_role_holds(tiny: Any, places: Places, data: Path) -> None:
+    fields = {
+        "uri": None,
+        "encoders": [
+            {"route": "query", "task": "query", "uri": "pvc://models/a"},
+            {"route": "document", "task": "document", "uri": "pvc://models/b"},
+        ],
+    }
+    folders = {"query": tiny("static"), "document": tiny("vision embedder")}
+    router = load_model(folders, Model.model_validate(fields), seed=1)
+    write(data, [a_film(data)])
+    fitted(router, places, columns={"query": "q", "positive": "scan"})
+    with pytest.raises(InvalidData, match="'query' in train set 'train' holds image inputs"):
+        fitted(router, places, columns={"query": "scan", "positive": "q"})
 
 
 def test_the_frames_are_those_that_the_processor_asks_for(

@@ -251,6 +251,19 @@ def test_flash_attention_needs_its_package_and_a_gpu(tiny: Tiny) -> None:
     assert raised.value.reason == "NoFlashAttention"
 
 
+@pytest.mark.parametrize(
+    "fields", [{"maxSeqLength": 8}, {"attention": "eager"}, {"processor": {"padding_side": "left"}}], ids=str
+)
+def test_what_a_model_does_not_have_is_not_accepted(tiny: Tiny, fields: dict[str, Any]) -> None:
+    with pytest.raises((InvalidSpec, InvalidModel)):
+        load_model(tiny("static"), a_model(**fields), seed=1)
+
+
+def test_a_length_means_nothing_to_an_image_encoder(tiny: Tiny) -> None:
+    with pytest.raises(InvalidSpec, match="`maxSeqLength` must be left out"):
+        load_model(tiny("vision encoder"), a_model(pooling="Mean", maxSeqLength=8), seed=1)
+
+
 def test_modalities_of_a_model(tiny: Tiny) -> None:
     for name, fields, expected in [
         ("text", {}, ("text",)),

@@ -20,6 +20,7 @@ from finetune_trainer.models import (
     router_mapping,
     save_model,
 )
+from finetune_trainer.models.routes import reads
 from tests.trainer.test_models_of_every_type import IMAGES, SOUNDS, TEXTS, scores
 
 Tiny = Callable[[str], Path]
@@ -99,6 +100,17 @@ def test_what_an_encoder_reads_depends_on_the_role(tiny: Tiny) -> None:
     assert set(model_modalities(by_role, "document")) == {"text", "image", "video", "message"}
     by_kind = load(tiny, a_router(TEXT, IMAGE), text="text", image="vision_encoder")
     assert model_modalities(by_kind, "query") == model_modalities(by_kind, "document") == ("image", "text")
+
+
+def test_several_kinds_together_need_one_encoder_that_reads_them(tiny: Tiny) -> None:
+    both, image_and_text = ("text", "image"), ("image", "text")
+    by_role = load(tiny, a_router(QUERY, DOCUMENT), query="static", document="vision_embedder")
+    assert [reads(by_role, role, both) for role in ("query", "document", None)] == [False, True, True]
+    by_kind = load(tiny, a_router(TEXT, IMAGE), text="text", image="vision_encoder")
+    assert not reads(by_kind, "document", image_and_text)
+    whole = load_model(tiny("vision embedder"), Model(uri="pvc://models/one"), seed=1)
+    assert reads(whole, None, image_and_text)
+    assert not reads(whole, None, ("audio",))
 
 
 def test_columns_are_routed_by_role(tiny: Tiny) -> None:

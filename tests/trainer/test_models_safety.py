@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typing_extensions import override
 
 from finetune_api.model import Model
 from finetune_trainer.errors import InvalidModel, InvalidSpec
@@ -27,6 +28,7 @@ class Hostile:
     def __init__(self, target: Path) -> None:
         self.target = target
 
+    @override
     def __reduce__(self) -> Any:
         return (Path.touch, (self.target,))
 

@@ -10,10 +10,14 @@ from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import Cells, Collection, EvaluationData, RetrievalData, TrainingData
 from finetune_trainer.lengths import check_lengths
 from finetune_trainer.media_formats import Modality
+from finetune_trainer.models.routes import reads
 from finetune_trainer.recordings import Sampling
 
 if TYPE_CHECKING:
     from sentence_transformers.base.model import BaseModel
+
+_ROLES = {"queries": "query", "corpus": "document"}
+"""Of the parts of an eval set; inputs of other kinds have none."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,13 @@ def check_modalities(
     for one in training.sets:
         for column in one.input_columns:
             where = f"column of role {column!r} in train set {one.name!r}"
-            _require_support(model, modalities(one.rows.features[column]), where)
+            role = "query" if column == "query" else "document"
+            _require_support(model, role, modalities(one.rows.features[column]), where)
     for data in evaluation:
         for role, items in collections_by_role(data).items():
             for feature in _cells(items).features:
-                _require_support(model, modalities(feature), f"{role} of eval set {data.name!r}")
+                where = f"{role} of eval set {data.name!r}"
+                _require_support(model, _ROLES.get(role), modalities(feature), where)
 
 
 def collections_by_role(data: EvaluationData) -> dict[str, Collection]:
@@ -67,9 +73,8 @@ def _cells(items: Collection) -> Cells:
     return items.inputs
 
 
-def _require_support(model: "BaseModel", kinds: tuple[Modality, ...], where: str) -> None:
-    asked: Any = kinds[0] if len(kinds) == 1 else tuple(kinds)
-    if model.supports(asked) or (isinstance(asked, tuple) and model.supports(tuple(sorted(asked)))):
+def _require_support(model: "BaseModel", role: str | None, kinds: tuple[Modality, ...], where: str) -> None:
+    if reads(model, role, kinds):
         return
     found = ", ".join(" and ".join(m) if isinstance(m, tuple) else str(m) for m in model.modalities)
     raise InvalidData(

@@ -15,6 +15,12 @@ def limit_length(module: Any, length: int) -> None:
             f"`maxSeqLength` must be at most the model's {positions} positions, found {length}",
             f"take {positions} or less",
         )
+    if getattr(module, "tokenizer", None) is None or not hasattr(module, "model"):
+        raise InvalidSpec(
+            "NoEffect",
+            f"`maxSeqLength` must be left out: {type(module).__name__} cuts no texts",
+            "leave it out",
+        )
     module.max_seq_length = length
     # Multi-vector models have lengths by role, which go before the general one.
     if getattr(module, "document_length", None) is not None:

@@ -51,7 +51,9 @@ def load_model(
     checkpoints = {route: read_checkpoint(path) for route, path in paths.items()}
     for route, part in spec.sources.items():
         if part.processor:
-            check_processor(checkpoints[route].encoder_path, part.processor, trusted=options.trusted)
+            check_processor(
+                paths[route] / (checkpoints[route].encoder or ""), part.processor, trusted=options.trusted
+            )
     with unreadable_as_invalid(*paths.values()), no_pickles():
         model = (
             build_router(checkpoints, spec, options) if spec.encoders else _build(checkpoints, spec, options)

@@ -133,4 +133,4 @@ def _train_head(model: "AnyModel", lora: Lora) -> None:
         )
     for name, parameter in base.named_parameters():
         if not name.startswith(f"{base.base_model_prefix}."):
-            parameter.requires_grad_(requires_grad=True)
+            parameter.requires_grad = True

@@ -134,6 +134,10 @@ def check_attention(model: "AnyModel", wanted: str | None) -> None:
 
     if wanted is None:
         return
+    if model.transformers_model is None:
+        raise InvalidSpec(
+            "NoEffect", "`model.attention` must be left out: the model has no attention", "leave it out"
+        )
     for module in model.modules():
         found = (
             getattr(module.config, "_attn_implementation", None)

@@ -34,24 +34,31 @@ def model_modalities(model: "AnyModel", role: str) -> tuple[str, ...]:
 
     role: query or document.
     """
-    router = router_of(model)
     names = [m for m in model.modalities if isinstance(m, str)]
+    return tuple(name for name in names if reads(model, role, (name,)))
+
+
+def reads(model: Any, role: str | None, kinds: tuple[str, ...]) -> bool:
+    """Whether the model reads inputs of these kinds, several of them together in one input.
+
+    role: query or document; None where an evaluator gives none. model: what has `supports` is enough.
+    """
+    asked: Any = kinds[0] if len(kinds) == 1 else tuple(sorted(kinds))
+    router = router_of(model)
     if router is None:
-        return tuple(names)
-    return tuple(name for name in names if _reads(router, role, name))
-
-
-def _reads(router: Any, role: str, modality: str) -> bool:
+        return bool(model.supports(asked) or (len(kinds) > 1 and model.supports(kinds)))
     try:
-        route = router._resolve_route(task=role, modality=modality)  # noqa: SLF001 - the library's own decision
+        route = router._resolve_route(task=role, modality=asked)  # noqa: SLF001 - the library's own decision
     except ValueError:
         return False
-    return modality in getattr(router.sub_modules[route][0], "modalities", ["text"])
+    known = getattr(router.sub_modules[route][0], "modalities", ["text"])
+    return asked in known or ("message" in known and all(kind in known for kind in kinds))
 
 
-def router_of(model: "AnyModel") -> Any:
+def router_of(model: Any) -> Any:
     """The Router that a model begins with, or None."""
     from sentence_transformers.base.modules import Router
+    from torch import nn
 
-    first: Any = model[0]
+    first = model[0] if isinstance(model, nn.Sequential) else None
     return first if isinstance(first, Router) else None

@@ -62,7 +62,7 @@ def _freeze(field: str, patterns: Iterable[str], parameters: Named) -> None:
                 "correct the pattern",
             )
         for parameter in found:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False
 
 
 def _names(name: str) -> list[str]:
