@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
+from typing_extensions import override
 
 from finetune_api.fields import Rule, ruled
 
@@ -64,6 +65,7 @@ class StoreUri:
     bucket: str
     key: str
 
+    @override
     def __str__(self) -> str:
         return f"{self.scheme}://{self.bucket}" + (f"/{self.key}" if self.key else "")
 
@@ -115,11 +117,13 @@ def parse_uri(text: str) -> Uri:
         return HfUri(repository, commit)
     if re.fullmatch(OCI_PATTERN, text):
         image, digest = rest.split("@")
-        return OciUri(*image.split("/", 1), digest)
+        registry, _, repository = image.partition("/")
+        return OciUri(registry, repository, digest)
     if re.fullmatch(HTTPS_PATTERN, text):
         return HttpsUri(text)
     if re.fullmatch(CONFIG_MAP_PATTERN, text):
-        return ConfigMapUri(*rest.split("/"))
+        name, _, key = rest.partition("/")
+        return ConfigMapUri(name, key)
     if (path := _parse_path(text)) is not None:
         return path
     raise ValueError(
@@ -134,7 +138,8 @@ def parse_target(text: str) -> TargetUri:
     if re.fullmatch(HF_TARGET_PATTERN, text):
         return HfTarget(rest)
     if re.fullmatch(OCI_TARGET_PATTERN, text):
-        return OciTarget(*rest.split("/", 1))
+        registry, _, repository = rest.partition("/")
+        return OciTarget(registry, repository)
     if (path := _parse_path(text)) is not None:
         return path
     raise ValueError(

@@ -62,7 +62,7 @@ class Hub:
         if (snapshot := self._snapshot(repository, revision)) is None:
             return HTTPStatus.NOT_FOUND, {"X-Error-Code": "RevisionNotFound"}, b"{}"
         entries = [
-            {"type": "file", "path": name, "size": len(content), "oid": _etag(content)}
+            {"type": "file", "path": name, "size": len(content), "oid": _etag(name, content)}
             for name, content in snapshot[1].items()
         ]
         return HTTPStatus.OK, {"Content-Type": "application/json"}, json.dumps(entries).encode()
@@ -75,11 +75,14 @@ class Hub:
         if snapshot is None or name not in snapshot[1]:
             return HTTPStatus.NOT_FOUND, {"X-Error-Code": "EntryNotFound"}, b""
         commit, files = snapshot
-        headers = {"ETag": f'"{_etag(files[name])}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{_etag(name, files[name])}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         return HTTPStatus.OK, headers, files[name]
 
 
-def _etag(content: bytes) -> str:
+def _etag(name: str, content: bytes) -> str:
+    """As a hub has them: of large files the SHA-256."""
+    if name.endswith(".safetensors"):
+        return hashlib.sha256(content).hexdigest()
     return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 

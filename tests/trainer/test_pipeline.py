@@ -40,6 +40,8 @@ class Told:
         if phase == self._stop_at:
             self._stop.set(signal.SIGTERM)
 
+    def fetched(self, name: str, done: int, total: int) -> None: ...
+
     def encoded(self, done: int, total: int) -> None: ...
 
     def trained(self, progress: TrainingProgress) -> None:

@@ -2,6 +2,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from finetune_trainer.sources import Fetched, fetch_model, fetch_table
 from finetune_trainer.storage import storage_errors
 from tests.trainer.builders import a_spec, places_in, write_jsonl, write_page
 from tests.trainer.local_hub import COMMIT, Hub, running
+from tests.trainer.servers.faults import Fault, running_faults
 
 MODEL = f"hf://owner/model@{COMMIT}"
 DATASET = f"hf://owner/pages@{COMMIT}"
@@ -245,6 +247,61 @@ def test_a_hub_that_does_not_answer_is_unavailable(places: Places, monkeypatch: 
     for fetch in fetches(places):
         with pytest.raises(SourceUnavailable):
             fetch()
+
+
+def test_a_model_comes_whole_over_a_network_that_fails(
+    places: Places, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.files["models/owner/model"]["model.safetensors"] = weights = bytes(range(256)) * 4000
+    with running_faults(hub.url) as faults:
+        monkeypatch.setenv("HF_ENDPOINT", faults.url)
+        faults.coming.extend([Fault(503), Fault(), Fault(), Fault(), Fault(429), Fault(500)])
+        faults.cut = ("model.safetensors", 300_000)
+        fetched = fetch_model(Model(uri=MODEL), places)
+    assert (fetched.path / "model.safetensors").read_bytes() == weights
+
+
+def test_a_hub_that_breaks_off_again_and_again_is_unavailable_and_leaves_no_half_file(
+    places: Places, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.files["models/owner/model"]["model.safetensors"] = bytes(range(256)) * 4000
+    with running_faults(hub.url) as faults:
+        monkeypatch.setenv("HF_ENDPOINT", faults.url)
+        faults.always = Fault(cut_after=10)
+        with pytest.raises(SourceUnavailable) as raised:
+            fetch_model(Model(uri=MODEL), places)
+    assert raised.value.reason == "HubUnavailable"
+    assert not [p for p in places.cache.rglob("*.safetensors") if p.exists()]
+
+
+def test_weights_that_a_volume_has_spoilt_come_again(places: Places, hub: Hub) -> None:
+    fetched = fetch_model(Model(uri=MODEL), places)
+    blob = (fetched.path / "model.safetensors").resolve()
+    assert len(blob.name) == 64
+    blob.write_bytes(b"spoiled")
+    fetched = fetch_model(Model(uri=MODEL), places)
+    assert (fetched.path / "model.safetensors").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("name", ["../../escaped.json", "a/../../escaped.json", "/etc/escaped.json"])
+def test_a_repository_whose_files_would_leave_their_folder_is_refused(
+    places: Places, hub: Hub, name: str
+) -> None:
+    hub.files["models/owner/model"][name] = b"{}"
+    hub.files["datasets/owner/pages"] = {"train.jsonl": b"{}", name.replace(".json", ".png"): b""}
+    for fetch in fetches(places):
+        with pytest.raises(InvalidData) as raised:
+            fetch()
+        assert raised.value.reason == "UnsafeName"
+
+
+def test_progress_is_told_in_bytes(places: Places, hub: Hub) -> None:
+    told: list[tuple[str, int, int]] = []
+    hub.files["models/owner/model"]["model.safetensors"] = weights = bytes(10_000_000)
+    fetch_model(Model(uri=MODEL), replace(places, on_transfer=lambda *args: told.append(args)))
+    name, done, total = told[-1]
+    assert name == "hf://owner/model"
+    assert done == total >= len(weights)
 
 
 # Storage

@@ -36,6 +36,17 @@ def test_lines_come_as_often_as_the_interval_lets_them(caplog: pytest.LogCapture
     assert [r.message for r in caplog.records][1:] == ["encoded 10 of 20 inputs", "encoded 20 of 20 inputs"]
 
 
+def test_lines_tell_how_far_a_download_is(caplog: pytest.LogCaptureFixture) -> None:
+    lines = Lines(interval=0)
+    with caplog.at_level(logging.INFO):
+        lines.fetched("s3://bucket/base", 1_500_000_000, 4_000_000_000)
+        lines.fetched("https://host/a.csv", 2_000_000, 0)
+    assert [r.message for r in caplog.records] == [
+        "fetched 1,500 of 4,000 MB of s3://bucket/base",
+        "fetched 2 MB of https://host/a.csv",
+    ]
+
+
 def shown_by(*, width: int = 120, failed: bool = False) -> str:
     """What a terminal got of two phases."""
     shown = io.StringIO()

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune_api.uris import HfUri
 from finetune_trainer.errors import InvalidSpec, NoAccess, SourceUnavailable, TrainerError
 from finetune_trainer.storage import storage_errors
+from finetune_trainer.transfers import Transfer
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -19,6 +20,26 @@ def open_hub(token: str | None) -> "HfApi":
 
     disable_progress_bars()
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
+
+
+def telling_bar(transfer: Transfer) -> Any:
+    """A progress bar for the hub's client that shows nothing and passes on the bytes."""
+    from huggingface_hub.utils.tqdm import tqdm
+    from typing_extensions import override
+
+    class Telling(tqdm):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            # The client has two bars of bytes, and one of files; this is the one of bytes on the disk.
+            self._counts = kwargs.get("name") == "huggingface_hub.snapshot_download"
+            super().__init__(*args, **{**kwargs, "disable": True})
+
+        @override
+        def update(self, n: float | None = 1) -> None:
+            if self._counts and n:
+                transfer.total = int(self.total or 0)
+                transfer.add(int(n))
+
+    return Telling
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from finetune_api.tables import TableSource
 from finetune_api.uris import HfUri
 from finetune_trainer.fetched import Fetched, may_be_named_by
 from finetune_trainer.file_names import require_plain_name
-from finetune_trainer.hub import hub_errors, open_hub
+from finetune_trainer.hub import hub_errors, open_hub, telling_bar
 from finetune_trainer.model_names import NOT_MODEL_FILES, is_model_file, wanted_patterns
 from finetune_trainer.places import Places
 from finetune_trainer.splits import choose_files, choose_files_by_card
+from finetune_trainer.transfers import Transfer
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -28,6 +29,8 @@ def fetch_hub_model(uri: HfUri, token: str | None, places: Places, *, trusted: b
         names = api.list_repo_files(uri.repository, revision=uri.commit)
         _require_plain([n for n in names if is_model_file(n, trusted=trusted)], uri)
 
+        transfer = Transfer(f"hf://{uri.repository}", 0, places.on_transfer)
+
         def download() -> Path:
             return Path(
                 api.snapshot_download(
@@ -36,6 +39,7 @@ def fetch_hub_model(uri: HfUri, token: str | None, places: Places, *, trusted: b
                     cache_dir=hub_cache(places),
                     allow_patterns=wanted_patterns(trusted=trusted),
                     ignore_patterns=NOT_MODEL_FILES,
+                    tqdm_class=telling_bar(transfer),
                 )
             )
 
@@ -56,6 +60,8 @@ def fetch_hub_table(source: TableSource, uri: HfUri, places: Places) -> Fetched:
         wanted = [*chosen, *(n for n in names if may_be_named_by(chosen, n))]
         _require_plain(wanted, uri)
 
+        transfer = Transfer(f"hf://{uri.repository}", 0, places.on_transfer)
+
         def download() -> Path:
             return Path(
                 api.snapshot_download(
@@ -64,6 +70,7 @@ def fetch_hub_table(source: TableSource, uri: HfUri, places: Places) -> Fetched:
                     repo_type="dataset",
                     cache_dir=hub_cache(places),
                     allow_patterns=[_literal(n) for n in wanted],
+                    tqdm_class=telling_bar(transfer),
                 )
             )
 

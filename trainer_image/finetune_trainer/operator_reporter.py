@@ -92,6 +92,9 @@ class OperatorReporter:
     def begin(self, phase: Phase) -> None:
         self._set(lambda state: replace(state, phase=phase), urgent=True)
 
+    def fetched(self, name: str, done: int, total: int) -> None:
+        """The wire format has no place for it."""
+
     def encoded(self, done: int, total: int) -> None:
         """The wire format has no place for it."""
 

@@ -13,6 +13,9 @@ class Reporter(Protocol):
     def begin(self, phase: Phase) -> None:
         """A stage begins."""
 
+    def fetched(self, name: str, done: int, total: int) -> None:
+        """So many bytes of a download are here; total: 0 when it is not known."""
+
     def encoded(self, done: int, total: int) -> None:
         """So many inputs of an evaluation are encoded."""
 
@@ -32,6 +35,10 @@ class Several:
     def begin(self, phase: Phase) -> None:
         for reporter in self._reporters:
             reporter.begin(phase)
+
+    def fetched(self, name: str, done: int, total: int) -> None:
+        for reporter in self._reporters:
+            reporter.fetched(name, done, total)
 
     def encoded(self, done: int, total: int) -> None:
         for reporter in self._reporters:

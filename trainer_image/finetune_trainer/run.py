@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from finetune_api.run_file import RunFile
 from finetune_api.status import Phase
@@ -24,6 +24,9 @@ class Run:
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.places = replace(self.places, on_transfer=self.fetched)
+
     @contextmanager
     def stage(self, phase: Phase) -> Iterator[None]:
         """A stage that is told (once) and timed; a stop that was asked for comes into force before it."""
@@ -38,6 +41,11 @@ class Run:
         """Something that a person should know: told now, and kept for the full report."""
         self.notes.append(message)
         self.reporter.note(message)
+
+    def fetched(self, name: str, done: int, total: int) -> None:
+        """Called while something is downloaded. Raises Interrupted once a stop was asked for."""
+        self.stop.check()
+        self.reporter.fetched(name, done, total)
 
     def heartbeat(self, done: int, total: int) -> None:
         """Called while inputs are encoded. Raises Interrupted once a stop was asked for."""

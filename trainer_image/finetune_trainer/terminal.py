@@ -36,6 +36,10 @@ class Lines:
         logger.info("%s: %s", phase, _WHAT.get(phase, phase))
         self._last = time.monotonic()
 
+    def fetched(self, name: str, done: int, total: int) -> None:
+        if self._is_due():
+            logger.info("fetched %s of %s", _bytes(done, total), name)
+
     def encoded(self, done: int, total: int) -> None:
         if self._is_due():
             logger.info("encoded %d of %d inputs", done, total)
@@ -84,6 +88,9 @@ class Bars:
         self._end_task("done")
         self._task = self._progress.add_task(_WHAT.get(phase, phase), total=None, details="", state="")
 
+    def fetched(self, name: str, done: int, total: int) -> None:
+        self._show(done, total or None, f"{_bytes(done, total)} of {name}")
+
     def encoded(self, done: int, total: int) -> None:
         self._last = f"{total} inputs"
         self._show(done, total, f"{done} of {total} inputs{self._remaining(done, total)}")
@@ -102,7 +109,7 @@ class Bars:
         self._end_task("failed" if failed else "done")
         self._progress.stop()
 
-    def _show(self, done: int, total: int, details: str) -> None:
+    def _show(self, done: int, total: int | None, details: str) -> None:
         if self._task is not None:
             self._progress.update(self._task, completed=done, total=total, details=details)
 
@@ -121,6 +128,11 @@ class Bars:
         self._progress.update(self._task, state=state)
         self._progress.stop_task(self._task)
         self._task, self._last = None, ""
+
+
+def _bytes(done: int, total: int) -> str:
+    """How far a download is, in MB."""
+    return f"{done / 1e6:,.0f}" + (f" of {total / 1e6:,.0f} MB" if total else " MB")
 
 
 def _state_column() -> "ProgressColumn":

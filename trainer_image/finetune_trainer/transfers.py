@@ -13,7 +13,8 @@ class Transfer:
     """One thing that is fetched. total: its bytes, 0 when they are not known."""
 
     def __init__(self, name: str, total: int, tell: OnTransfer) -> None:
-        self._name, self._total, self._tell = name, total, tell
+        self.total = total
+        self._name, self._tell = name, tell
         self._done = 0
         self._told = time.monotonic()
         self._lock = threading.Lock()
@@ -23,10 +24,10 @@ class Transfer:
         with self._lock:
             self._done += count
             done, now = self._done, time.monotonic()
-            if now - self._told < TELL_SECONDS and done != self._total:
+            if now - self._told < TELL_SECONDS and done != self.total:
                 return
             self._told = now
-        self._tell(self._name, done, self._total)
+        self._tell(self._name, done, self.total)
 
 
 def tell_nobody(_name: str, _done: int, _total: int) -> None:

@@ -28,11 +28,15 @@ class Fault:
 
 @dataclass
 class Faults:
-    """url: of the proxy; coming: what happens to the next requests; always: to those after them."""
+    """url: of the proxy; coming: what happens to the next requests; always: to those after them.
+
+    cut: the first answer to a GET for a path that ends so breaks off after so many bytes.
+    """
 
     url: str
     coming: deque[Fault] = field(default_factory=deque)
     always: Fault = field(default_factory=Fault)
+    cut: tuple[str, int] | None = None
     requests: list[str] = field(default_factory=list)
     over: Event = field(default_factory=Event)
 
@@ -40,7 +44,10 @@ class Faults:
     def host(self) -> str:
         return self.url.removeprefix("http://")
 
-    def next(self) -> Fault:
+    def next(self, request: str) -> Fault:
+        if self.cut is not None and request.startswith("GET") and request.endswith(self.cut[0]):
+            fault, self.cut = Fault(cut_after=self.cut[1]), None
+            return fault
         return self.coming.popleft() if self.coming else self.always
 
 
@@ -54,8 +61,9 @@ def running_faults(upstream: str) -> Iterator[Faults]:
 
         def do_GET(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            faults.requests.append(f"{self.command} {self.path}")
-            fault = faults.next()
+            request = f"{self.command} {self.path}"
+            faults.requests.append(request)
+            fault = faults.next(request)
             if fault.stall:
                 faults.over.wait()
                 self.close_connection = True
