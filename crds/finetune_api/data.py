@@ -109,6 +109,10 @@ _EVAL_COLUMNS = Rule(
 )
 
 
+RANKINGS = ("InformationRetrieval", "Reranking")
+"""Types of evaluators that measure rankings of a set's own documents."""
+
+
 class EvalSet(ApiModel):
     """A set to measure on: a table (`uri` and `columns`); or `queries`, `corpus` and `qrels`; or, for a
     NanoBEIR evaluator, the `uri` of a folder or dataset with `corpus`, `queries` and `qrels` of its own.
@@ -151,6 +155,14 @@ class EvalSet(ApiModel):
         if self.uri is not None:
             return not any(of_judged)
         return all(of_judged) and not any(of_table)
+
+    def suits(self, evaluator_type: str) -> bool:
+        """Whether it has the form that evaluators of this type measure on."""
+        if evaluator_type == "NanoBEIR":
+            return self.uri is not None and self.columns is None
+        if evaluator_type in RANKINGS:
+            return self.qrels is not None or (self.columns is not None and self.columns.query is not None)
+        return self.columns is not None
 
     def is_bare(self) -> bool:
         return not any([self.group_by, self.max_rows, self.subset, self.split, *self.combine])

@@ -3,7 +3,7 @@
 from pydantic import model_validator
 
 from finetune_api import hard_negatives
-from finetune_api.data import Data
+from finetune_api.data import RANKINGS, Data
 from finetune_api.evaluation import EvaluationSpec
 from finetune_api.evaluator_args import wrong_argument
 from finetune_api.evaluator_types import TYPES, cel_has_metric, cel_table, has_metric, wrong_metric
@@ -42,6 +42,17 @@ class FinetuneSpec(ApiModel):
             "self.evaluation.evaluators.all(e, self.data.eval.exists(d, d.name == e.data))",
             "every evaluator's `data` must name one of `data.eval`",
             lambda s: all(any(d.name == e.data for d in s.data.eval) for e in s.evaluation.evaluators),
+        ),
+        Rule(
+            "self.evaluation.evaluators.all(e, self.data.eval.all(d, d.name != e.data"
+            " || (e.type == 'NanoBEIR' ? has(d.uri) && !has(d.columns)"
+            f" : e.type in {list(RANKINGS)} ? has(d.qrels) || (has(d.columns) && has(d.columns.query))"
+            " : has(d.columns))))",
+            "an evaluator's eval set must have `query` and `positive` or judgements for InformationRetrieval"
+            " and Reranking; `uri` alone for NanoBEIR; `columns` for all others",
+            lambda s: all(
+                d.name != e.data or d.suits(e.type) for e in s.evaluation.evaluators for d in s.data.eval
+            ),
         ),
         Rule(
             "!has(self.training.selection)"

@@ -193,6 +193,13 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
         {"evaluation.evaluators.0.data": "other"},
         "every evaluator's `data` must name one of `data.eval`",
     ),
+    "triplets of a set of judgements": (
+        {"evaluation.evaluators.1.type": "Triplet"},
+        (
+            "an evaluator's eval set must have `query` and `positive` or judgements for InformationRetrieval"
+            " and Reranking; `uri` alone for NanoBEIR; `columns` for all others"
+        ),
+    ),
     "a selection by no evaluator": (
         {"training": {"selection": {"evaluator": "other"}}},
         "`training.selection.evaluator` must name one of `evaluation.evaluators`",
@@ -458,7 +465,10 @@ ACCEPTED: dict[str, Changes] = {
         "data.train.0.maxRows": 1000,
     },
     "groups of queries": {"data.eval.1.groupBy": "language", "data.eval.1.maxRows": 100},
-    "a set that brings its own columns": {"data.eval.0.columns": ABSENT},
+    "a set that brings its own columns": {
+        "data.eval.0.columns": ABSENT,
+        "evaluation.evaluators.0.type": "NanoBEIR",
+    },
     "a headline dimension that is trained": {
         "model.truncateDim": 64,
         "loss": {"matryoshkaDims": [128, 64]},

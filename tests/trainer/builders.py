@@ -30,8 +30,12 @@ def a_spec(
     model: Mapping[str, Any] | None = None,
     loss: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
+    measure: str = "InformationRetrieval",
 ) -> FinetuneSpec:
-    """A spec over train.jsonl and dev.jsonl of the claim `data`; the parts given replace or add fields."""
+    """A spec over train.jsonl and dev.jsonl of the claim `data`; the parts given replace or add fields.
+
+    measure: type of the evaluator.
+    """
     train_set = {"name": "train", "uri": "pvc://data/train.jsonl", "columns": COLUMNS}
     eval_set = {"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": COLUMNS}
     return FinetuneSpec.model_validate(
@@ -41,7 +45,7 @@ def a_spec(
             "loss": dict(loss or {}),
             "training": {"batchSize": 8, "autocast": "None", "learningRate": "1e-3", **(training or {})},
             "evaluation": {
-                "evaluators": [{"name": "dev", "data": "dev"}],
+                "evaluators": [{"name": "dev", "type": measure, "data": "dev"}],
                 "primary": {"evaluator": "dev"},
             },
         }

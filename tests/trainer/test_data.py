@@ -373,9 +373,8 @@ def test_every_query_has_the_group_of_its_first_row(places: Places) -> None:
 
 
 def labelled(places: Places, kind: str, columns: dict[str, Any], **dev: Any) -> LabelledData:
-    spec = a_spec(dev={"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns, **dev}).to_dict()
-    spec["evaluation"]["evaluators"][0]["type"] = kind
-    found = load_evaluation_data(FinetuneSpec.model_validate(spec), places)["dev"]
+    table = {"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns, **dev}
+    found = load_evaluation_data(a_spec(dev=table, measure=kind), places)["dev"]
     assert isinstance(found, LabelledData)
     return found
 

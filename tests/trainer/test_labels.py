@@ -36,6 +36,7 @@ def refusal(labels: list[Any], form: LabelForm, **options: Any) -> str | None:
         (["1", "0.5", "-2e-3"], (1.0, 0.5, -0.002)),
         ([[1, 2], [0.5]], ([1.0, 2.0], [0.5])),
         (["[1, 0.5]"], ([1.0, 0.5],)),
+        ([[[1, 2], [3, 4]]], ([[1.0, 2.0], [3.0, 4.0]],)),
     ],
 )
 def test_numbers_and_texts_that_stand_for_them_are_labels(cells: list[Any], labels: tuple[Any, ...]) -> None:
@@ -45,7 +46,22 @@ def test_numbers_and_texts_that_stand_for_them_are_labels(cells: list[Any], labe
 
 
 @pytest.mark.parametrize(
-    "cell", ["cat", "", "NaN", "Infinity", math.nan, math.inf, [], [1, "a"], [math.nan], {"a": 1}, "10" * 400]
+    "cell",
+    [
+        "cat",
+        "",
+        "NaN",
+        "Infinity",
+        math.nan,
+        math.inf,
+        [],
+        [1, "a"],
+        [math.nan],
+        [[1], ["a"]],
+        [[]],
+        {"a": 1},
+        "10" * 400,
+    ],
 )
 def test_what_is_no_finite_number_is_refused_with_its_row(cell: Any) -> None:
     with pytest.raises(InvalidData, match=r"row 1, label of column 's' of t must be a number or a list"):

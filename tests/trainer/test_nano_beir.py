@@ -7,7 +7,7 @@ import pytest
 
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.data import load_evaluation_data
-from finetune_trainer.errors import InvalidData, InvalidSpec
+from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import RetrievalData
 from finetune_trainer.places import Places
 from tests.trainer.builders import a_spec, places_in, write_jsonl, write_page, write_parquet
@@ -43,9 +43,8 @@ def write_layout(folder: Path) -> None:
 
 
 def loaded(places: Places, *, model: str = "Embedding", **dev: Any) -> RetrievalData:
-    spec = a_spec(dev={"name": "dev", "uri": "pvc://data/nano", **dev}).to_dict()
+    spec = a_spec(dev={"name": "dev", "uri": "pvc://data/nano", **dev}, measure="NanoBEIR").to_dict()
     spec["model"]["type"] = model
-    spec["evaluation"]["evaluators"][0]["type"] = "NanoBEIR"
     if model == "Reranker":
         spec["loss"] = {"name": "BinaryCrossEntropyLoss"}
     found = load_evaluation_data(FinetuneSpec.model_validate(spec), places)["dev"]
@@ -105,23 +104,3 @@ def test_a_query_that_bm25_does_not_know_is_refused(places: Places) -> None:
     )
     with pytest.raises(InvalidData, match="query 'q1'"):
         loaded(places, model="Reranker")
-
-
-@pytest.mark.parametrize(
-    ("kind", "dev", "wanted"),
-    [
-        ("NanoBEIR", {"columns": {"query": "q", "positive": "p"}}, "`uri` alone"),
-        ("InformationRetrieval", {}, "`uri` and `columns` with `query`"),
-        ("InformationRetrieval", {"columns": {"inputs": ["a"]}}, "`uri` and `columns` with `query`"),
-        ("Triplet", {}, "`uri` and `columns`"),
-    ],
-)
-def test_an_eval_set_of_another_form_than_its_evaluator_wants_is_refused(
-    places: Places, kind: str, dev: dict[str, Any], wanted: str
-) -> None:
-    spec = a_spec(dev={"name": "dev", "uri": "pvc://data/nano", **dev}).to_dict()
-    spec["evaluation"]["evaluators"][0]["type"] = kind
-    with pytest.raises(InvalidSpec) as raised:
-        load_evaluation_data(FinetuneSpec.model_validate(spec), places)
-    assert raised.value.reason == "WrongEvalSet"
-    assert wanted in raised.value.message

@@ -97,11 +97,11 @@ def labelled(folder: Path, train: list[dict[str, Any]], dev: list[dict[str, Any]
     write_jsonl(places.volume("data") / "train.jsonl", train)
     write_jsonl(places.volume("data") / "dev.jsonl", dev)
     columns = {"inputs": ["a", "b"], "label": "s"}
-    spec = a_spec(
-        train={"columns": columns}, dev={"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns}
-    ).to_dict()
-    spec["evaluation"]["evaluators"][0]["type"] = "EmbeddingSimilarity"
-    both = FinetuneSpec.model_validate(spec)
+    both = a_spec(
+        train={"columns": columns},
+        dev={"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns},
+        measure="EmbeddingSimilarity",
+    )
     return load_training_data(both, places), load_evaluation_data(both, places)
 
 
@@ -144,9 +144,8 @@ def test_triplets_overlap_with_pairs_by_query_and_positive(tmp_path: Path) -> No
     write_jsonl(places.volume("data") / "train.jsonl", pairs(3))
     write_jsonl(places.volume("data") / "dev.jsonl", [pairs(1)[0], {**pairs(2)[1], "p": "another answer"}])
     columns = {"query": "q", "positive": "p", "negatives": ["n"]}
-    spec = a_spec(dev={"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns}).to_dict()
-    spec["evaluation"]["evaluators"][0]["type"] = "Triplet"
-    both = FinetuneSpec.model_validate(spec)
+    dev = {"name": "dev", "uri": "pvc://data/dev.jsonl", "columns": columns}
+    both = a_spec(dev=dev, measure="Triplet")
     training, evaluation = load_training_data(both, places), load_evaluation_data(both, places)
     (note,) = resolve_overlap(training, evaluation, "Warn")[1]
     assert note.startswith("1 of 3 rows of train set 'train' have the inputs of eval set 'dev'")

@@ -3,10 +3,9 @@
 `fit_to_model` is called once the model is loaded: only then is it known what it can read.
 """
 
-from finetune_api.data import EvalSet
+from finetune_api.data import RANKINGS, EvalSet
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.duplicates import refuse_single_content
-from finetune_trainer.errors import InvalidSpec
 from finetune_trainer.fitting import Fitted, fit_to_model
 from finetune_trainer.inputs import (
     Cells,
@@ -40,13 +39,8 @@ __all__ = [
     "resolve_overlap",
 ]
 
-_FORMS = {"InformationRetrieval": "Rankings", "Reranking": "Rankings", "NanoBEIR": "NanoBEIR"}
+_FORMS = {**dict.fromkeys(RANKINGS, "Rankings"), "NanoBEIR": "NanoBEIR"}
 """What evaluators measure on; those that are not here measure row by row."""
-_WANTED = {
-    "Labelled": "`uri` and `columns`",
-    "Rankings": "`uri` and `columns` with `query` and `positive`, or `queries`, `corpus` and `qrels`",
-    "NanoBEIR": "`uri` alone",
-}
 
 
 def load_training_data(spec: FinetuneSpec, places: Places) -> TrainingData:
@@ -70,18 +64,11 @@ def load_evaluation_data(spec: FinetuneSpec, places: Places) -> dict[str, Evalua
 
 
 def _load(source: EvalSet, places: Places, form: str, *, by_bm25: bool) -> EvaluationData:
-    table = source.table
-    if form == "NanoBEIR" and source.uri is not None and table is None:
+    """The spec's rules have seen to it that the set has this form."""
+    if form == "NanoBEIR":
         return load_nano_beir(source, places, by_bm25=by_bm25)
-    if form != "Labelled" and source.uri is None:
+    if (table := source.table) is None:
         return load_judged(source, places)
-    ranked = form == "Rankings" and table is not None and table.columns.query is None
-    if table is None or ranked or form == "NanoBEIR":
-        raise InvalidSpec(
-            "WrongEvalSet",
-            f"eval set {source.name!r} must have {_WANTED[form]}, as its evaluator wants it",
-            "correct the eval set, or take another type of evaluator",
-        )
     if form == "Rankings":
         return load_rankings(table, places, source.group_by)
     return load_labelled(table, places, source.group_by)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import LABEL, LabelledData, TrainingSet
 
-Label = int | float | list[float]
+Label = int | float | list[float] | list[list[float]]
 _LONGEST = 40
 _OF_A_CLASS = 1_000_000
 """Highest class index believed; a larger one is an id in the wrong column."""
@@ -142,9 +142,10 @@ def _require_lengths(
 
 
 def read_labels(cells: Sequence[Any], column: str, where: str) -> tuple[Label, ...]:
-    """Cells as numbers or lists of numbers; texts that stand for them too, since CSV has nothing else.
+    """Cells as numbers, as lists of numbers, or as lists of these: an embedding for each input.
 
-    All of one kind: whole numbers stay whole where all are. Raises InvalidData("BadLabel").
+    Texts that stand for them are read too, since CSV has nothing else. All are of one kind: whole numbers
+    stay whole where all are. Raises InvalidData("BadLabel").
     """
     labels = [_read(cell, row, f"column {column!r} of {where}") for row, cell in enumerate(cells)]
     lists = [isinstance(label, list) for label in labels]
@@ -162,11 +163,17 @@ def _read(cell: Any, row: int, where: str) -> Label:
             value = json.loads(cell)
         except ValueError:
             value = None
-    if isinstance(value, list) and value and all(_is_finite(n) for n in value):
+    if isinstance(value, list) and _are_finite(value):
         return [float(n) for n in value]
+    if isinstance(value, list) and value and all(isinstance(v, list) and _are_finite(v) for v in value):
+        return [[float(n) for n in numbers] for numbers in value]
     if _is_finite(value):
         return int(value) if isinstance(value, bool) else value
     raise _bad(row, where, "a number or a list of numbers", cell)
+
+
+def _are_finite(values: list[Any]) -> bool:
+    return bool(values) and all(_is_finite(n) for n in values)
 
 
 def _is_finite(value: Any) -> bool:
