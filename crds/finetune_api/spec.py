@@ -44,17 +44,6 @@ class FinetuneSpec(ApiModel):
             lambda s: all(any(d.name == e.data for d in s.data.eval) for e in s.evaluation.evaluators),
         ),
         Rule(
-            "self.evaluation.evaluators.all(e, self.data.eval.all(d, d.name != e.data"
-            " || (e.type == 'NanoBEIR' ? has(d.uri) && !has(d.columns)"
-            f" : e.type in {list(RANKINGS)} ? has(d.qrels) || (has(d.columns) && has(d.columns.query))"
-            " : has(d.columns))))",
-            "an evaluator's eval set must have `query` and `positive` or judgements for InformationRetrieval"
-            " and Reranking; `uri` alone for NanoBEIR; `columns` for all others",
-            lambda s: all(
-                d.name != e.data or d.suits(e.type) for e in s.evaluation.evaluators for d in s.data.eval
-            ),
-        ),
-        Rule(
             "!has(self.training.selection)"
             " || self.evaluation.evaluators.exists(e, e.name == self.training.selection.evaluator)",
             "`training.selection.evaluator` must name one of `evaluation.evaluators`",
@@ -71,6 +60,17 @@ class FinetuneSpec(ApiModel):
             f"self.evaluation.evaluators.all(e, self.model.type in {cel_table('models')}[e.type])",
             _TYPES_FIT,
             lambda s: s.evaluators_fit(),
+        ),
+        Rule(
+            "self.evaluation.evaluators.all(e, self.data.eval.all(d, d.name != e.data"
+            " || (e.type == 'NanoBEIR' ? has(d.uri) && !has(d.columns)"
+            f" : e.type in {list(RANKINGS)} ? has(d.qrels) || (has(d.columns) && has(d.columns.query))"
+            " : has(d.columns))))",
+            "an evaluator's eval set must have `query` and `positive` or judgements for InformationRetrieval"
+            " and Reranking; `uri` alone for NanoBEIR; `columns` for all others",
+            lambda s: all(
+                d.name != e.data or d.suits(e.type) for e in s.evaluation.evaluators for d in s.data.eval
+            ),
         ),
         Rule(
             "self.evaluation.compareTo != 'Published' || has(self.output)",
