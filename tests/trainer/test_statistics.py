@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from finetune_trainer.evaluation.measures import Floats, Labels, Mean
-from finetune_trainer.statistics import Comparison, Interval, clusters, compare, gain_interval
+from finetune_trainer import statistics
+from finetune_trainer.clusters import clusters
+from finetune_trainer.evaluation.measures import Correlation, Decisions, Floats, Labels, Mean, value_of
+from finetune_trainer.statistics import Comparison, Interval, compare, gain_interval
 
 RNG = np.random.default_rng(7)
 
@@ -100,3 +102,100 @@ def test_the_interval_covers_the_truth() -> None:
             covered[name] += interval.low <= truth <= interval.high
     assert covered["clusters"] / 300 > 0.88
     assert covered["queries"] / 300 < 0.85
+
+
+def some_pairs(random: np.random.Generator, clusters: int) -> tuple[Floats, Floats, Floats, Labels]:
+    """Skewed labels and two models' scores, four rows a cluster; cluster and models share some noise."""
+    shared, own = random.normal(size=(clusters, 1)), random.normal(size=(clusters, 4))
+    label = np.exp(shared * 0.7**0.5 + own * 0.3**0.5)
+    common = random.normal(size=(clusters, 1)) * 0.7**0.5 + random.normal(size=(clusters, 4)) * 0.3**0.5
+    base = np.log(label) + 0.6 * common + random.normal(size=label.shape)
+    tuned = np.log(label) + 0.6 * common + 0.6 * random.normal(size=label.shape)
+    return label.ravel(), base.ravel(), tuned.ravel(), np.repeat(np.arange(clusters), 4)
+
+
+def test_a_correlation_gets_the_bca_interval_of_scipy() -> None:
+    label, base, tuned, _ = some_pairs(np.random.default_rng(5), 15)
+
+    def gain(label: Floats, base: Floats, tuned: Floats) -> float:
+        by_rank = (scipy.stats.spearmanr(label, scores)[0] for scores in (base, tuned))
+        return float(-next(by_rank) + next(by_rank))
+
+    theirs = scipy.stats.bootstrap(
+        (label, base, tuned), gain, paired=True, vectorized=False, n_resamples=2000, method="BCa",
+        rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    ours = gain_interval(
+        Correlation(base, label, of_ranks=True), Correlation(tuned, label, of_ranks=True), np.arange(60)
+    )
+    assert ours is not None
+    assert (ours.method, ours.draws) == ("BCa", 10_000)
+    assert ours.gain == pytest.approx(gain(label, base, tuned))
+    width = theirs.high - theirs.low
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=width * 0.06)
+
+
+def test_every_data_set_is_drawn_with_as_many_clusters_as_it_has() -> None:
+    """All that varies is inside the sets: with one value each, nothing does."""
+    strata, gains = np.array([0] * 20 + [1] * 5), np.array([0.0] * 20 + [1.0] * 5)
+    measures = Mean(gains * 0), Mean(gains)
+    interval = gain_interval(*measures, np.arange(25), strata=strata)
+    assert interval is not None
+    assert (interval.method, interval.gain) == ("Degenerate", 0.2)
+    mixed = gain_interval(*measures, np.arange(25))
+    assert mixed is not None
+    assert mixed.method != "Degenerate"
+
+
+def test_a_set_of_a_single_cluster_leaves_the_others_to_vary() -> None:
+    strata, gains = np.array([0, 0, 1]), np.array([0.0, 1.0, 0.5])
+    interval = gain_interval(Mean(gains * 0, strata), Mean(gains, strata), np.arange(3), strata=strata)
+    assert interval is not None
+    assert interval.low < interval.gain < interval.high
+    fixed = gain_interval(Mean(gains * 0), Mean(gains), np.array([0, 0, 1]), strata=strata)
+    assert fixed is None
+
+
+def test_a_metric_that_most_draws_leave_undefined_has_no_interval() -> None:
+    """One positive among 30 pairs: a third of all draws have none."""
+    labels = np.array([1.0] + [0.0] * 29)
+    scores = RNG.normal(size=(2, 30))
+    assert gain_interval(*(Decisions(s, labels, "ap") for s in scores), np.arange(30)) is None
+
+
+def test_draws_are_bounded_by_the_work_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "_MOST_WORK", 2**19)
+    gains = RNG.normal(0.1, 0.3, 60)
+    interval = paired(gains * 0, gains, np.arange(60))
+    assert interval is not None
+    assert interval.draws == 2**19 // 240
+
+
+def test_many_clusters_are_left_out_in_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    gains = RNG.exponential(0.1, 900) ** 2
+    exact = paired(gains * 0, gains, np.arange(900))
+    monkeypatch.setattr(statistics, "_MOST_WORK", 2**23)
+    folded = paired(gains * 0, gains, np.arange(900), draws=10_000)
+    assert exact is not None
+    assert folded is not None
+    width = exact.high - exact.low
+    assert (folded.low, folded.high) == pytest.approx((exact.low, exact.high), abs=width * 0.05)
+
+
+def test_the_interval_of_a_correlation_covers_the_truth() -> None:
+    random = np.random.default_rng(11)
+    label, base, tuned, rows = some_pairs(random, 50_000)
+    truth = value_of(Correlation(tuned, label, of_ranks=True), len(rows))
+    truth -= value_of(Correlation(base, label, of_ranks=True), len(rows))
+    covered = 0
+    for _ in range(100):
+        label, base, tuned, rows = some_pairs(random, 75)
+        interval = gain_interval(
+            Correlation(base, label, of_ranks=True),
+            Correlation(tuned, label, of_ranks=True),
+            rows,
+            draws=500,
+        )
+        assert interval is not None
+        covered += interval.low <= truth <= interval.high
+    assert covered > 86

@@ -13,13 +13,14 @@ from finetune_api.evaluator_types import TYPES
 from finetune_api.gates import judge
 from finetune_api.spec import FinetuneSpec
 from finetune_api.status import GateResult
+from finetune_trainer.clusters import renumbered
 from finetune_trainer.errors import InvalidData, InvalidSpec
 from finetune_trainer.evaluation.measures import Floats, Labels
 from finetune_trainer.evaluation.retrieval_metrics import STANDARD_METRICS
 from finetune_trainer.evaluation.scores import EvaluatorResult
 from finetune_trainer.evaluation.units import data_sets, group_members, unit_clusters, unit_count
 from finetune_trainer.inputs import EvaluationData, RetrievalData
-from finetune_trainer.statistics import Comparison, Interval, compare, gain_interval, renumbered
+from finetune_trainer.statistics import Comparison, Interval, compare, gain_interval
 
 IntervalKey = tuple[str, int | None, str | None]
 
