@@ -16,6 +16,7 @@ from sentence_transformers.sentence_transformer import evaluation as of_embeddin
 from sentence_transformers.sparse_encoder import evaluation as of_sparse
 from sentence_transformers.sparse_encoder.modules import MLMTransformer, SpladePooling
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from typing_extensions import override
 
 from demo.pages import plan_pages
 from finetune_api.evaluation import Evaluator
@@ -298,3 +299,132 @@ def test_distillation(models: dict[str, Any], temperatures: dict[str, Any]) -> N
     result = ours(models, "MultiVector", "Distillation", rows(QUERIES, TEXTS, labels=GRADES), **temperatures)
     found = library(model, one)
     agree(result, None, {"spearman": found["spearman"], "negative_kl_divergence": -found["kl_divergence"]})
+
+
+def a_suite() -> tuple[RetrievalData, dict[str, tuple[range, range]]]:
+    """Two data sets of NanoBEIR's kind, of 8 and 24 queries: data set -> its queries and documents."""
+    parts = {"NanoMSMARCO": (range(8), range(30)), "NanoNQ": (range(8, 32), range(30, 80))}
+    queries = [(name, q) for name, (of_set, _) in parts.items() for q in of_set]
+    documents = [(name, d) for name, (_, of_set) in parts.items() for d in of_set]
+    ids = {name: tuple(f"{name}/d{d}" for d in found) for name, (_, found) in parts.items()}
+    return (
+        RetrievalData(
+            name="nano",
+            queries=Collection(
+                tuple(f"{name}/q{q}" for name, q in queries), [QUERIES[q] for _, q in queries]
+            ),
+            corpus=Collection(
+                tuple(f"{name}/d{d}" for name, d in documents), [TEXTS[d] for _, d in documents]
+            ),
+            relevant={f"{n}/q{q}": frozenset(ids[n][q % 20 : q % 20 + 2]) for n, q in queries},
+            unjudged_queries=0,
+            digest="sha256:0",
+            groups=tuple(name for name, _ in queries),
+            candidates={f"{name}/q{q}": ids[name] for name, q in queries},
+        ),
+        parts,
+    )
+
+
+@pytest.mark.parametrize("kind", ["Embedding", "Sparse", "MultiVector"])
+def test_nano_beir_is_the_mean_over_its_data_sets(models: dict[str, Any], kind: str) -> None:
+    data, parts = a_suite()
+    bases: dict[str, Any] = {
+        "Embedding": of_embeddings.NanoBEIREvaluator,
+        "Sparse": of_sparse.SparseNanoBEIREvaluator,
+        "MultiVector": of_multi_vectors.MultiVectorNanoBEIREvaluator,
+    }
+
+    def load(self: Any, name: str, **arguments: Any) -> Any:
+        queries, documents = parts[{"msmarco": "NanoMSMARCO", "nq": "NanoNQ"}[name]]
+        prefix = {"msmarco": "NanoMSMARCO", "nq": "NanoNQ"}[name]
+        if kind == "Sparse":
+            del arguments["truncate_dim"]
+        return self.information_retrieval_class(
+            {f"{prefix}/q{q}": QUERIES[q] for q in queries},
+            {f"{prefix}/d{d}": TEXTS[d] for d in documents},
+            {f"{prefix}/q{q}": set(data.relevant[f"{prefix}/q{q}"]) for q in queries},
+            name=self._get_human_readable_name(name),
+            **arguments,
+        )
+
+    local: Any = type("Local", (bases[kind],), {"_load_dataset": load})
+    evaluator = local(["msmarco", "nq"], show_progress_bar=False, write_csv=False)
+    found = without_prefix(library(models[kind], evaluator), f"NanoBEIR_mean_{SIMILARITY[kind]}_")
+    result = ours(models, kind, "NanoBEIR", data)
+    agree(result, result.headline, {m: found[m] for m in STANDARD_METRICS})
+    of_one_set = result.scores.value("ndcg@10", np.arange(8))
+    assert of_one_set == pytest.approx(found[f"NanoMSMARCO_{SIMILARITY[kind]}_ndcg@10"], abs=1e-6)
+
+
+def test_nano_beir_of_a_reranker_ranks_what_bm25_found(models: dict[str, Any]) -> None:
+    data, parts = a_suite()
+    found_first = {q: documents[::-1][:25] for q, documents in (data.candidates or {}).items()}
+    text = dict(zip(data.corpus.ids, data.corpus.inputs, strict=True))
+
+    class Local(of_rerankers.CrossEncoderNanoBEIREvaluator):
+        @override
+        def _load_dataset(self, dataset_name: str, **arguments: Any) -> Any:
+            name = {"msmarco": "NanoMSMARCO", "nq": "NanoNQ"}[dataset_name]
+            ids = [f"{name}/q{q}" for q in parts[name][0]]
+            samples = [
+                {
+                    "query": QUERIES[q],
+                    "positive": [text[d] for d in sorted(data.relevant[i])],
+                    "documents": [text[d] for d in found_first[i][: self.rerank_k]],
+                }
+                for i, q in zip(ids, parts[name][0], strict=True)
+            ]
+            readable = self._get_human_readable_name(dataset_name)
+            return of_rerankers.CrossEncoderRerankingEvaluator(samples, name=readable, **arguments)
+
+    evaluator = Local(["msmarco", "nq"], rerank_k=20, show_progress_bar=False, write_csv=False)
+    found = without_prefix(library(models["Reranker"], evaluator), "NanoBEIR_R20_mean_")
+    result = ours(models, "Reranker", "NanoBEIR", replace(data, candidates=found_first), rerank_k=20)
+    agree(result, None, {m: found[m] for m in ("ndcg@10", "mrr@10", "map")})
+
+
+def test_prompts_of_an_evaluator_replace_those_of_the_model(models: dict[str, Any]) -> None:
+    data = judged()
+    evaluator = of_embeddings.InformationRetrievalEvaluator(
+        dict(zip(data.queries.ids, data.queries.inputs, strict=True)),
+        dict(zip(data.corpus.ids, data.corpus.inputs, strict=True)),
+        {q: set(d) for q, d in data.relevant.items()},
+        query_prompt="find: ",
+        corpus_prompt="page: ",
+        write_csv=False,
+    )
+    found = library(models["Embedding"], evaluator)
+    prompts = {"query_prompt": "find: ", "corpus_prompt": "page: "}
+    result = ours(models, "Embedding", "InformationRetrieval", data, **prompts)
+    agree(result, 64, {m: found[f"cosine_{m}"] for m in STANDARD_METRICS})
+
+
+@pytest.mark.parametrize("similarity", ["euclidean", "manhattan", "dot"])
+def test_every_similarity_searches_as_the_library_does(models: dict[str, Any], similarity: str) -> None:
+    data = judged()
+    for kind in ("Embedding", "Sparse"):
+        model = models[kind]
+        base = of_embeddings if kind == "Embedding" else of_sparse
+        name = (
+            "InformationRetrievalEvaluator" if kind == "Embedding" else "SparseInformationRetrievalEvaluator"
+        )
+        before, model.similarity_fn_name = model.similarity_fn_name, similarity
+        evaluator = getattr(base, name)(
+            dict(zip(data.queries.ids, data.queries.inputs, strict=True)),
+            dict(zip(data.corpus.ids, data.corpus.inputs, strict=True)),
+            {q: set(d) for q, d in data.relevant.items()},
+            write_csv=False,
+        )
+        found = library(model, evaluator)
+        model.similarity_fn_name = before
+        result = evaluate(
+            model,
+            data,
+            Evaluator(name="e", data="rows"),
+            metrics=STANDARD_METRICS,
+            dimensions=(None,),
+            similarity=similarity,
+            autocast="None",
+        )
+        agree(result, None, {m: found[f"{similarity}_{m}"] for m in STANDARD_METRICS})

@@ -17,6 +17,7 @@ from finetune_trainer.data import (
 )
 from finetune_trainer.digests import content_digest
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
+from finetune_trainer.evaluation.requirements import Facts, fit_evaluators
 from finetune_trainer.guides import fetch_guides, load_guides
 from finetune_trainer.inputs import EvaluationData, RetrievalData, TrainingData
 from finetune_trainer.measurement import (
@@ -99,8 +100,10 @@ def prepare(run: Run) -> Material:
     for note in (*fitted.notes, *mined, *check_training(model, training, spec)):
         run.note(note)
     full = embedding_dimension(model)
+    facts = Facts(full, classes=getattr(model, "num_labels", 1))
+    measured = fit_evaluators(spec, fitted.evaluation, facts)
     dimensions = wanted_dimensions(spec, full)
-    return Material(revision, folders, model, training, fitted.evaluation, dimensions, guides)
+    return Material(revision, folders, model, training, measured, dimensions, guides)
 
 
 def _revision(fetched: Mapping[str, Fetched]) -> str:

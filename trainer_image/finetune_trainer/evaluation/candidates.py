@@ -16,11 +16,11 @@ import numpy as np
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.evaluation.encoding import Encoder, Pairs, check_dimensions
 from finetune_trainer.evaluation.measures import Flags, Floats, Labels, Mean
-from finetune_trainer.evaluation.ranking import Picked, ranking_of
+from finetune_trainer.evaluation.ranking import part_of, ranking_of
 from finetune_trainer.evaluation.retrieval_metrics import compute_metrics, cut_off
 from finetune_trainer.evaluation.scores import EvaluatorResult, Scores
 from finetune_trainer.evaluation.vectors import all_scores
-from finetune_trainer.inputs import Collection, RetrievalData
+from finetune_trainer.inputs import RetrievalData
 
 MAX_DOCUMENTS = 8192
 """Documents whose embeddings are held at a time."""
@@ -103,7 +103,7 @@ def _scored_by_embeddings(
     scores: dict[int | None, QueryScores] = {n: [] for n in dimensions}
     for rows, documents in _blocks(candidates.of_query):
         places = {d: p for p, d in enumerate(documents)}
-        block = encoder.whole(_part(candidates.data.corpus, documents), "document")
+        block = encoder.whole(part_of(candidates.data.corpus, documents), "document")
         for row in rows:
             found = block.picked([places[d] for d in candidates.of_query[row]])
             for n in dimensions:
@@ -111,10 +111,6 @@ def _scored_by_embeddings(
                 values = all_scores(asked, found.at(n), encoder.similarity)[0]
                 scores[n].append(values.double().cpu().numpy())
     return scores
-
-
-def _part(corpus: Collection, places: Sequence[int]) -> Collection:
-    return Collection(tuple(corpus.ids[p] for p in places), Picked(corpus.inputs, places))
 
 
 def _blocks(of_query: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], list[int]]]:

@@ -49,9 +49,9 @@ def rank_corpus(
     sparsity = Sparsity()
     found: dict[int | None, list[Found]] = {n: [] for n in dimensions}
     for queries, documents in _parts(data, strata):
-        corpus = _part(data.corpus, documents)
+        corpus = part_of(data.corpus, documents)
         best = _search(
-            encoder, _part(data.queries, queries), corpus,
+            encoder, part_of(data.queries, queries), corpus,
             dimensions=dimensions, depth=depth, sparsity=sparsity,
         )  # fmt: skip
         for n, one in best.items():
@@ -105,10 +105,12 @@ def _search(
     return best
 
 
-def _part(items: Collection, places: Sequence[int]) -> Collection:
-    if len(places) == len(items):
+def part_of(items: Collection, places: Sequence[int]) -> Collection:
+    """These inputs, in this order."""
+    if list(places) == list(range(len(items))):
         return items
-    return Collection(tuple(items.ids[p] for p in places), Picked(items.inputs, places))
+    keys = tuple(items.keys[p] for p in places) if items.keys else ()
+    return Collection(tuple(items.ids[p] for p in places), Picked(items.inputs, places), keys)
 
 
 class Picked(Sequence[Any]):

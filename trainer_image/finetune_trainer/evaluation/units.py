@@ -38,6 +38,6 @@ def data_sets(data: EvaluationData, evaluator: Evaluator) -> Labels | None:
 
 
 def group_members(data: EvaluationData) -> dict[str, Labels]:
-    """Units of every group, groups in the order of their names."""
+    """Units of every group, groups in the order of their names. `fit_evaluators` refuses groups of texts."""
     groups = np.array(data.groups or (), dtype=object)
     return {str(g): np.flatnonzero(groups == g) for g in sorted(set(groups))}
