@@ -13,7 +13,7 @@ from finetune_api.exit_codes import ExitCode
 from finetune_api.report import Report
 from finetune_api.run_file import RunFile
 from finetune_api.status import Phase
-from finetune_trainer import stages
+from finetune_trainer import measuring, stages
 from finetune_trainer.evaluation import evaluate
 from finetune_trainer.interruption import StopRequest
 from finetune_trainer.pipeline import Ending, run_finetune
@@ -116,7 +116,7 @@ def test_base_and_tuned_model_are_measured_under_the_same_settings(
         assert model.truncate_dim is None
         return evaluate(model, data, evaluator, **settings)
 
-    monkeypatch.setattr(stages, "evaluate", recorded)
+    monkeypatch.setattr(measuring, "evaluate", recorded)
     model = {"uri": "pvc://models/base", "prompts": {"query": "find: ", "document": ""}, "truncateDim": 16}
     training = {**QUICK, "batchSize": 8, "autocast": "bf16"}
     ending, _ = ended(places, a_run(model=model, training=training))
@@ -188,3 +188,41 @@ def test_a_termination_file_that_cannot_be_written_changes_nothing(places: Place
     paths = pod_paths(places, a_run(model={"uri": "pvc://models/nowhere"}))
     paths = PodPaths(paths.config, paths.secrets, paths.volumes, paths.work, places.work.parent)
     assert run_in_pod(paths, {}) is ExitCode.BAD_SPEC
+
+
+def compared_to(name: str, **gates: Any) -> dict[str, Any]:
+    return {**a_spec().to_dict()["evaluation"], "compareTo": name, **gates}
+
+
+@pytest.mark.training
+def test_the_published_model_is_compared_with_from_the_second_run_on(places: Places) -> None:
+    first, told = ended(places, a_run(evaluation=compared_to("Published")))
+    assert first.report.measured is not None
+    assert first.report.measured.primary.compared_to == "Base"
+    assert any("nothing is published yet" in note for note in told.notes)
+
+    training = {**a_spec(training=QUICK).to_dict()["training"], "seed": 7}
+    again = a_run(evaluation=compared_to("Published"), training=training)
+    second, _ = ended(places, again.model_copy(update={"run": 2, "spec_hash": "v1:1"}))
+    assert second.report.measured is not None, second.report.failure
+    primary, before = second.report.measured.primary, first.report.measured.primary
+    assert (primary.compared_to, primary.baseline) == ("Published", before.tuned)
+    assert primary.base == before.baseline
+
+
+def test_a_gain_over_random_scores_is_refused_before_training(places: Places) -> None:
+    gate = {"evaluator": "dev", "minimumGain": "0"}
+    evaluation = compared_to("Base", gates=[gate])
+    evaluation["evaluators"] = [{"name": "dev", "type": "Reranking", "data": "dev"}]
+    encoder = places.volume("models") / "base"
+    raw = {name for name in encoder.iterdir() if name.name in {"modules.json", "1_Pooling"}}
+    for path in raw:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    spec = {**a_run().spec.to_dict(), "evaluation": evaluation}
+    spec["model"] = {**spec["model"], "type": "Reranker"}
+    file = a_run()
+    file = file.model_copy(update={"spec": type(file.spec).model_validate(spec)})
+    ending, told = ended(places, file)
+    assert ending.report.failure is not None
+    assert ending.report.failure.reason == "NoBaseline", ending.report.failure
+    assert "Training" not in told.phases

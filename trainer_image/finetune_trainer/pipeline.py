@@ -66,21 +66,23 @@ def _run_stages(run: Run) -> Ending:
 
 
 def _measure_and_publish(run: Run, target: "Target | None", scratch: Path) -> Ending:
-    from finetune_trainer import stages
+    from finetune_trainer import measuring, stages
+    from finetune_trainer.publishing import published_model
 
     spec = run.file.spec
-    base = None
+    baselines = measuring.Baselines()
     with run.stage("Preparing"):
         material = stages.prepare(run)
-    if spec.evaluation.compare_to == "Base":
+    if spec.evaluation.compare_to != "None":
         with run.stage("Baseline"):
-            base = stages.measure_as_saved(run, material, material.model, scratch / "base")
-            shutil.rmtree(scratch / "base")
+            baselines = measuring.measure_baselines(
+                run, material, scratch, lambda: published_model(target) if target else None
+            )
     with run.stage("Training"):
         training = stages.tune(run, material, scratch)
     with run.stage("Evaluating"):
-        tuned = stages.measure_as_saved(run, material, training.model, scratch / "model")
-        results = stages.judge(run, material, training, base=base, tuned=tuned)
+        tuned = measuring.measure_as_saved(run, material, training.model, scratch / "model")
+        results = stages.judge(run, material, training, baselines=baselines, tuned=tuned)
     return _conclude(run, target, results, scratch / "model")
 
 

@@ -1,6 +1,5 @@
 """The stages between target and publishing, each as one function over the run and what came before."""
 
-import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,23 +18,21 @@ from finetune_trainer.digests import content_digest
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
 from finetune_trainer.evaluation.requirements import Facts, fit_evaluators
 from finetune_trainer.guides import fetch_guides, load_guides
-from finetune_trainer.inputs import EvaluationData, RetrievalData, TrainingData
+from finetune_trainer.inputs import EvaluationData, TrainingData
 from finetune_trainer.measurement import (
     Measurement,
     check_gates,
     judge_gates,
     wanted_dimensions,
-    wanted_metrics,
 )
+from finetune_trainer.measuring import Baselines
 from finetune_trainer.models import (
-    ONLY,
     check_dimensions,
     check_trust,
     embedding_dimension,
+    has_new_head,
     load_model,
     make_trainable,
-    reload_model,
-    save_model,
 )
 from finetune_trainer.negatives import mine_negatives
 from finetune_trainer.results import Results, Sources, measurement_notes
@@ -52,7 +49,8 @@ class Material:
     """What the sources gave.
 
     revision, folders: of the base model; model: as loaded, training changes it in place; evaluation: by
-    evaluator; dimensions: headline first; guides: folders of the models that guide losses.
+    evaluator; dimensions: headline first; guides: folders of the models that guide losses; has_new_head:
+    whether the base model's scores are random.
     """
 
     revision: str
@@ -62,6 +60,7 @@ class Material:
     evaluation: dict[str, EvaluationData]
     dimensions: tuple[int | None, ...]
     guides: Mapping[str, Path]
+    has_new_head: bool = False
 
 
 def prepare(run: Run) -> Material:
@@ -103,7 +102,8 @@ def prepare(run: Run) -> Material:
     facts = Facts(full, classes=getattr(model, "num_labels", 1))
     measured = fit_evaluators(spec, fitted.evaluation, facts)
     dimensions = wanted_dimensions(spec, full)
-    return Material(revision, folders, model, training, measured, dimensions, guides)
+    new_head = has_new_head(folders, spec.model)
+    return Material(revision, folders, model, training, measured, dimensions, guides, new_head)
 
 
 def _revision(fetched: Mapping[str, Fetched]) -> str:
@@ -111,36 +111,6 @@ def _revision(fetched: Mapping[str, Fetched]) -> str:
     if len(fetched) == 1:
         return next(iter(fetched.values())).revision
     return content_digest(part for route, one in fetched.items() for part in (route, one.revision))
-
-
-def measure_as_saved(
-    run: Run, material: Material, model: "AnyModel", folder: Path
-) -> dict[str, EvaluatorResult]:
-    """Save into `folder`, reload and evaluate: of both models, what is measured is what users get."""
-    spec = run.file.spec
-    save_model(model, folder, spec.model)
-    saved = reload_model(
-        folder,
-        spec.model,
-        base=material.folders.get(ONLY),
-        allow_remote_code=run.file.allow_remote_code,
-    )
-    results = {}
-    for evaluator in spec.evaluation.evaluators:
-        results[evaluator.name] = evaluate(
-            saved,
-            material.evaluation[evaluator.name],
-            evaluator,
-            metrics=wanted_metrics(spec, evaluator.name),
-            dimensions=material.dimensions,
-            similarity=spec.model.similarity_name,
-            autocast=spec.training.autocast,
-            heartbeat=run.heartbeat,
-        )
-    # Training needs the room of this second copy; the library keeps it in cycles.
-    del saved
-    gc.collect()
-    return results
 
 
 def tune(run: Run, material: Material, scratch: Path) -> TrainingResult:
@@ -188,13 +158,19 @@ def judge(
     material: Material,
     training: TrainingResult,
     *,
-    base: Mapping[str, EvaluatorResult] | None,
+    baselines: Baselines,
     tuned: Mapping[str, EvaluatorResult],
 ) -> Results:
-    """Both models side by side, and what the gates say."""
+    """All models side by side, and what the gates say."""
     spec, data = run.file.spec, material.training
     measured = [
-        Measurement(e, _rankings(material, e.name), base[e.name] if base else None, tuned[e.name])
+        Measurement(
+            evaluator=e,
+            data=material.evaluation[e.name],
+            base=baselines.base.get(e.name),
+            tuned=tuned[e.name],
+            published=baselines.published.get(e.name),
+        )
         for e in spec.evaluation.evaluators
     ]
     for note in measurement_notes(measured):
@@ -212,12 +188,6 @@ def judge(
         device=_device_name(material.model.device),
         finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
-
-
-def _rankings(material: Material, evaluator: str) -> RetrievalData:
-    data = material.evaluation[evaluator]
-    assert isinstance(data, RetrievalData)  # noqa: S101 - there are no other evaluators yet
-    return data
 
 
 def _device_name(device: torch.device) -> str:

@@ -10,12 +10,14 @@ from finetune_trainer.models.loading import ONLY, check_trust, load_model, reloa
 from finetune_trainer.models.routes import learning_rates, model_modalities, router_mapping
 from finetune_trainer.models.saving import save_model
 from finetune_trainer.models.trainable import make_trainable
+from finetune_trainer.models.untrained import has_new_head
 
 __all__ = [
     "ONLY",
     "check_dimensions",
     "check_trust",
     "embedding_dimension",
+    "has_new_head",
     "learning_rates",
     "load_model",
     "make_trainable",
