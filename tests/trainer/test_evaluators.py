@@ -367,7 +367,7 @@ def test_nano_beir_of_a_reranker_ranks_what_bm25_found(models: dict[str, Any]) -
         def _load_dataset(self, dataset_name: str, **arguments: Any) -> Any:
             name = {"msmarco": "NanoMSMARCO", "nq": "NanoNQ"}[dataset_name]
             ids = [f"{name}/q{q}" for q in parts[name][0]]
-            samples = [
+            samples: Any = [
                 {
                     "query": QUERIES[q],
                     "positive": [text[d] for d in sorted(data.relevant[i])],

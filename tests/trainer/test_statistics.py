@@ -160,7 +160,8 @@ def test_a_metric_that_most_draws_leave_undefined_has_no_interval() -> None:
     """One positive among 30 pairs: a third of all draws have none."""
     labels = np.array([1.0] + [0.0] * 29)
     scores = RNG.normal(size=(2, 30))
-    assert gain_interval(*(Decisions(s, labels, "ap") for s in scores), np.arange(30)) is None
+    base, tuned = (Decisions(s, labels, "ap") for s in scores)
+    assert gain_interval(base, tuned, np.arange(30)) is None
 
 
 def test_draws_are_bounded_by_the_work_and_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,10 @@ Evaluation Metrics based on the Bootstrap", SIGIR 2006, for its use on retrieval
 "Bootstrapping clustered data", JRSS B 69 (2007), for drawing clusters.
 Coverage of the 95 % interval in 2,000 simulations with skewed gains of which 4 queries of a cluster correlate
 by 0.7: 0.93 with 75 clusters, 0.88 with 30; drawing single queries covers 0.77 and 0.74.
+Of metrics that are no mean, in 600 simulations with skewed labels and 30, 75, 150 clusters of 4 rows:
+Spearman's correlation 0.96, 0.93, 0.94; average precision 0.92, 0.91, 0.93; F1 at its best threshold 0.91,
+0.94, 0.93.
+One interval of 2,000 rows takes 1 s (a mean) to 5 s (F1, Spearman) of one busy core.
 """
 
 from collections.abc import Iterator
