@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
@@ -74,7 +74,13 @@ def _beyond_defaults(model: ApiModel) -> dict[str, Any]:
 
 def _field_value(value: Any, field: FieldInfo) -> Any:
     """A typed decimal counts as its number, any other text as it stands: a column may be called 1.0."""
-    return _number(value) if IS_DECIMAL in field.metadata and isinstance(value, str) else _canonical(value)
+    return _number(value) if isinstance(value, str) and _is_decimal(field) else _canonical(value)
+
+
+def _is_decimal(field: FieldInfo) -> bool:
+    """Of an optional one the annotation says so."""
+    inside = (getattr(part, "__metadata__", ()) for part in get_args(field.annotation))
+    return IS_DECIMAL in field.metadata or any(IS_DECIMAL in metadata for metadata in inside)
 
 
 def _number(text: str) -> str:

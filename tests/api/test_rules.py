@@ -57,6 +57,12 @@ def test_a_hostile_uri_is_refused_everywhere(uri: str) -> None:
         assert refusal(a_spec({place: uri})) is not None, place
 
 
+@pytest.mark.parametrize("changes", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_spec_survives_the_way_into_the_pod(changes: Changes) -> None:
+    spec = FinetuneSpec.model_validate(a_spec(changes))
+    assert FinetuneSpec.model_validate(spec.to_dict()) == spec
+
+
 def test_a_spec_comes_back_as_it_was_written() -> None:
     spec = FinetuneSpec.model_validate(a_spec())
     assert FinetuneSpec.model_validate(spec.to_dict()) == spec

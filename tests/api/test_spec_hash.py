@@ -6,6 +6,7 @@ import pytest
 
 from finetune_api import FinetuneSpec
 from finetune_api.spec_hash import spec_hash
+from tests.api.cases import ROUTED
 from tests.api.specs import ABSENT, COMMIT, a_spec
 
 SAME_RESULT: dict[str, dict[str, Any]] = {
@@ -40,6 +41,12 @@ OTHER_RESULT: dict[str, dict[str, Any]] = {
     "no target": {"output": ABSENT},
     "an image of its own": {"runtime": {"image": "trainer:2"}},
 }
+
+
+def test_an_optional_decimal_is_the_same_however_it_is_written() -> None:
+    rates = [{**ROUTED, "model.encoders.0.learningRate": rate} for rate in ("1e-4", "0.0001", "2e-4")]
+    first, same, other = map(hash_with, rates)
+    assert first == same != other
 
 
 def hash_with(changes: dict[str, Any] | None = None) -> str:
