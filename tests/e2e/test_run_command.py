@@ -373,7 +373,19 @@ def test_a_secret_is_looked_for_where_the_option_says(home: Path) -> None:
     spec["model"] = {"uri": f"hf://owner/model@{'0' * 40}", "secretRef": {"name": "hub"}}
     code, output = run_here(home, spec, "--secrets", str(home / "mounted"))
     assert code == ExitCode.NO_ACCESS
-    assert "key `token` of Secret 'hub'" in output
+    assert "Secret 'hub' has no folder on this machine" in output
+
+
+def test_a_config_map_is_looked_for_where_the_option_says(home: Path) -> None:
+    spec = a_spec()
+    spec["data"]["train"][0]["uri"] = "configmap://rows/train.jsonl"
+    code, output = run_here(home, spec, "--configmaps", str(home / "mounted"))
+    assert code == ExitCode.BAD_SPEC
+    assert "ConfigMap 'rows' has no folder on this machine" in output
+    (home / "mounted/rows").mkdir(parents=True)
+    code, output = run_here(home, spec, "--configmaps", str(home / "mounted"))
+    assert code == ExitCode.BAD_SPEC
+    assert "the ConfigMap has none" in output
 
 
 def test_help_does_not_import_what_is_slow() -> None:

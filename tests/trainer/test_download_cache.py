@@ -116,7 +116,7 @@ def test_without_locks_the_first_to_finish_is_taken_by_all(
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(download_cache.fcntl, "flock", no_locks)
+    monkeypatch.setattr("fcntl.flock", no_locks)
 
     def slow(folder: Path) -> str:
         get_entry(tmp_path, KEY, fill=filler(b"first"))

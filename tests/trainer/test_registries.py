@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 from typing_extensions import override
@@ -166,8 +167,8 @@ def test_a_secret_without_a_password_for_the_registry_is_told(tmp_path: Path, co
 class TokenRegistry(BaseHTTPRequestHandler):
     """Asks for a token, as the registries of the clouds do."""
 
-    seen: list[tuple[str, str | None]]
-    realm: str
+    seen: ClassVar[list[tuple[str, str | None]]]
+    realm: ClassVar[str]
 
     def do_GET(self) -> None:
         authorization = self.headers["Authorization"]
@@ -195,13 +196,15 @@ class TokenRegistry(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def token_registry() -> Iterator[tuple[str, type[TokenRegistry]]]:
-    handler = type("Handler", (TokenRegistry,), {"seen": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    class Handler(TokenRegistry):
+        seen: ClassVar[list[tuple[str, str | None]]] = []
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    handler.realm = f"http://127.0.0.1:{server.server_port}/token"
+    Handler.realm = f"http://127.0.0.1:{server.server_port}/token"
     try:
-        yield f"127.0.0.1:{server.server_port}", handler
+        yield f"127.0.0.1:{server.server_port}", Handler
     finally:
         server.shutdown()
         thread.join()

@@ -27,11 +27,11 @@ def telling_bar(transfer: Transfer) -> Any:
     from huggingface_hub.utils.tqdm import tqdm
     from typing_extensions import override
 
-    class Telling(tqdm):  # type: ignore[type-arg]
+    class Telling(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             # The client has two bars of bytes, and one of files; this is the one of bytes on the disk.
             self._counts = kwargs.get("name") == "huggingface_hub.snapshot_download"
-            super().__init__(*args, **{**kwargs, "disable": True})
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
 
         @override
         def update(self, n: float | None = 1) -> None:

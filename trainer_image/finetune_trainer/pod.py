@@ -38,10 +38,16 @@ class PodPaths:
     config: Path = Path(run_file.CONFIG_DIR)
     secrets: Path = Path(run_file.SECRETS_DIR)
     volumes: Path = Path(run_file.VOLUMES_DIR)
-    config_maps: Path = Path(run_file.CONFIG_MAPS_DIR)
-    cache: Path = Path(run_file.CACHE_DIR)
     work: Path = Path(run_file.WORK_DIR)
     termination: Path = Path(run_file.TERMINATION_FILE)
+    config_maps: Path = Path(run_file.CONFIG_MAPS_DIR)
+    cache: Path = Path(run_file.CACHE_DIR)
+
+    @property
+    def places(self) -> Places:
+        """The cache is mounted where the spec has one."""
+        cache = self.cache if self.cache.is_dir() else None
+        return Places(self.volumes, self.secrets, self.work, self.config_maps, cache)
 
 
 def run_in_pod(paths: PodPaths, environment: Mapping[str, str]) -> ExitCode:
@@ -56,11 +62,8 @@ def run_in_pod(paths: PodPaths, environment: Mapping[str, str]) -> ExitCode:
             ending = _refused(content, error)
         else:
             reporter = Several([Lines(), *([operator] if operator else [])])
-            # The cache is mounted where the spec has one.
-            cache = paths.cache if paths.cache.is_dir() else None
-            places = Places(paths.volumes, paths.secrets, paths.work, paths.config_maps, cache)
             image = environment.get(run_file.ENV_IMAGE)
-            ending = run_finetune(Run(file, places, reporter, stop, image))
+            ending = run_finetune(Run(file, paths.places, reporter, stop, image))
         _hand_over(ending.report, paths.termination, operator)
     return ExitCode.DONE if ending.exit_code is ExitCode.GATE_NOT_PASSED else ending.exit_code
 

@@ -79,9 +79,9 @@ class RegistryClient(oras.provider.Registry):  # type: ignore[misc]
             content["data"].seek(0)
         # Uploads may go to another host: the credentials are the registry's own.
         own = urlsplit(url).netloc == self.repository.registry
-        return self.session.request(
-            url=url, headers={**headers, **(self._authorization if own else {})}, **content
-        )
+        sent = {**headers, **(self._authorization if own else {})}
+        response: requests.Response = self.session.request(url=url, headers=sent, **content)
+        return response
 
     @override
     def _check_200_response(self, response: requests.Response) -> None:

@@ -38,7 +38,8 @@ class Gcs:
 def running_gcs(folder: Path) -> Iterator[Gcs]:
     program = ensure_built(MODULES["fake-gcs-server"], print) / "fake-gcs-server"
     with free_port() as port:
-        command = [program, "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
+        command = [str(program), "-backend", "memory", "-scheme", "http"]
+        command += ["-host", "127.0.0.1", "-port", str(port)]
         command += ["-public-host", f"127.0.0.1:{port}", "-external-url", f"http://127.0.0.1:{port}"]
         with serving(command, port=port, log=folder / "gcs.log"):
             yield Gcs(f"http://127.0.0.1:{port}")
