@@ -72,6 +72,7 @@ def test_a_spec_that_works_is_looked_at_in_every_part_and_leaves_no_trace(places
         "inputs of the model": "every column is something that it reads: text",
         "hard negatives": "40 documents to search for train",
         "batches": "at most 5 steps of 8 rows an epoch",
+        "losses": "not known before negatives are mined",
     }
     assert "kB of weights; reads text" in findings["model"].found
     assert sorted(places.volume("models").rglob("*")) == before
@@ -102,6 +103,7 @@ def test_every_problem_is_told_and_what_stands_on_it_is_skipped(places: Places) 
         ({"data.eval.0.uri": "pvc://data/train.jsonl"}, "overlap", "Overlap"),
         ({"data.train.0.uri": "pvc://data/pages.jsonl"}, "inputs of the model", "UnsupportedModality"),
         ({"output": {"uri": "pvc://other/out"}}, "target", "VolumeMissing"),
+        ({"loss": {"name": "TripletLoss"}}, "losses", "LossDoesNotFit"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -116,6 +118,13 @@ def test_a_problem_shows_where_it_is(places: Places, changes: Any, what: str, re
             part = part[int(parent)] if parent.isdigit() else part[parent]
         part[last] = value
     assert reasons(looked_at(places, spec)) == {what: reason}
+
+
+def test_the_loss_that_suits_the_data_is_told(places: Places) -> None:
+    assert looked_at(places, spec_with())["losses"].found == (
+        "loss of train set 'train': CachedMultipleNegativesRankingLoss by default, because it has 2 input"
+        " columns (query, positive) and no label"
+    )
 
 
 def test_a_raw_checkpoint_tells_what_it_reads(places: Places, vision_model: Path) -> None:

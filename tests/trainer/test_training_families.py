@@ -1,15 +1,19 @@
 """A few steps with every family of losses, on a tiny model of every type."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from demo.tiny_models import build_static_model
 from finetune_api.loss import Loss
+from finetune_api.spec import FinetuneSpec
 from finetune_trainer.errors import InvalidData, InvalidSpec
 from finetune_trainer.inputs import TrainingData, TrainingSet
+from finetune_trainer.models import load_model, make_trainable
 from finetune_trainer.training import TrainingResult, check_training, train
 from tests.trainer.train_sets import (
     ANSWERS,
@@ -157,6 +161,95 @@ def test_a_reranker_that_learned_scores_gives_them_without_a_sigmoid(
         run(model, only(SHAPES["pairs with 0 or 1"]), tmp_path, loss={"name": loss})
         found.append(type(model.activation_fn).__name__)
     assert found == ["Sigmoid", "Identity"]
+
+
+@pytest.mark.parametrize(
+    "family", ["broken texts", "a teacher's vectors", "classes of pairs", "a sparse model"]
+)
+def test_weights_may_be_kept_in_bfloat16(models: dict[str, Any], tmp_path: Path, family: str) -> None:
+    kind, shape, loss = FAMILIES[family]
+    model = copy.deepcopy(models[kind]).bfloat16()
+    if shape == "inputs with vectors":
+        loss = {**loss, "args": {"projection_dim": 64}}
+    run(model, only(SHAPES[shape]), tmp_path, loss=loss, training={"args": {"max_steps": 2}})
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+
+
+# Routes
+
+
+@pytest.fixture(scope="module")
+def routed(
+    text_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], dict[str, Path]]:
+    """A spec's model of words for queries and a frozen encoder for documents, and their folders."""
+    static = tmp_path_factory.mktemp("static")
+    build_static_model(static)
+    words = {"route": "words", "task": "query", "uri": "pvc://models/words", "learningRate": "1e-2"}
+    pages = {"route": "pages", "task": "document", "uri": "pvc://models/pages", "freeze": ["*"]}
+    model = {"encoders": [words, pages], "defaultRoute": "pages"}
+    return model, {"words": static, "pages": text_model}
+
+
+def run_routed(
+    routed: tuple[dict[str, Any], dict[str, Path]], tmp_path: Path, shape: str = "pairs", **args: Any
+) -> tuple[Any, dict[str, torch.Tensor]]:
+    """The model after two steps, and its weights before."""
+    parts, folders = routed
+    spec = spec_of("Embedding", None, {"args": {"max_steps": 2, **args}}).to_dict()
+    wanted = FinetuneSpec.model_validate({**spec, "model": parts})
+    model = load_model(folders, wanted.model, seed=1)
+    make_trainable(model, wanted.model, seed=1)
+    before = weights(model)
+    train(model, only(SHAPES[shape]), wanted, work=tmp_path, on_progress=lambda _: None)
+    return model, before
+
+
+def test_columns_are_read_by_the_encoders_of_their_roles(
+    routed: tuple[dict[str, Any], dict[str, Path]], tmp_path: Path
+) -> None:
+    model, before = run_routed(routed, tmp_path)
+    changed = {name for name, tensor in weights(model).items() if not torch.equal(before[name], tensor)}
+    assert changed
+    assert all(".words." in name for name in changed)
+
+
+def test_a_spec_may_say_which_encoder_reads_a_column(
+    routed: tuple[dict[str, Any], dict[str, Path]], tmp_path: Path
+) -> None:
+    model, before = run_routed(
+        routed, tmp_path, "pairs with scores", router_mapping={"input_0": "query", "input_1": "pages"}
+    )
+    assert any(not torch.equal(before[name], tensor) for name, tensor in weights(model).items())
+
+
+def test_columns_that_only_reach_frozen_encoders_are_refused(
+    routed: tuple[dict[str, Any], dict[str, Path]], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidSpec) as raised:
+        run_routed(routed, tmp_path, "pairs with scores")
+    assert raised.value.reason == "NothingToTrain"
+    assert "router_mapping" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"query": "qwery"}, "must be one of document, pages, query, words, found 'qwery'"),
+        ({"question": "query"}, "must name columns by their role: positive, query; found 'question'"),
+    ],
+)
+def test_a_route_or_column_that_does_not_exist_is_refused(
+    routed: tuple[dict[str, Any], dict[str, Path]], tmp_path: Path, mapping: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=re.escape(message)):
+        run_routed(routed, tmp_path, router_mapping=mapping)
+
+
+def test_routes_for_a_model_without_any_are_refused(models: dict[str, Any], tmp_path: Path) -> None:
+    args = {"router_mapping": {"query": "query"}}
+    with pytest.raises(InvalidSpec, match="the model has no routes"):
+        run(models["Embedding"], only(SHAPES["pairs"]), tmp_path, training={"args": args})
 
 
 # Rates

@@ -19,6 +19,7 @@ from finetune_trainer.preflight_checks import (
     check_batches,
     check_gates,
     check_inputs,
+    check_losses,
     check_negatives,
     check_overlap,
     check_target,
@@ -98,6 +99,7 @@ def check_run(run: RunFile, places: Places, preflight: Preflight) -> None:
     if spec.data.hard_negatives is not None and kept is not None:
         preflight.look("hard negatives", lambda: check_negatives(spec, kept, places))
     preflight.look("batches", lambda: check_batches(spec, kept or training))
+    preflight.look("losses", lambda: check_losses(spec, kept or training))
 
 
 def _train_sets(spec: FinetuneSpec, places: Places, preflight: Preflight) -> "TrainingData | None":

@@ -139,3 +139,13 @@ def check_batches(spec: FinetuneSpec, training: "TrainingData") -> tuple[bool, s
             )
     steps = sum(len(one.rows) // size for one in training.sets)
     return True, f"at most {steps:,} steps of {size} rows an epoch"
+
+
+def check_losses(spec: FinetuneSpec, training: "TrainingData") -> tuple[bool, str]:
+    from finetune_trainer.losses import ModelFacts, choose_by_data
+
+    if spec.data.hard_negatives is not None:
+        return True, "not known before negatives are mined"
+    facts = ModelFacts(spec.model.type)
+    chosen = [choose_by_data(one, facts, spec) for one in training.sets]
+    return True, "; ".join(c.note or f"{c.name} fits train set {c.data!r}" for c in chosen)

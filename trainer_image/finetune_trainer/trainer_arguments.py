@@ -125,6 +125,26 @@ def _prompts_by_column(model: "AnyModel", columns: Sequence[str], usual: str) ->
     return {column: prompt for column, prompt in chosen.items() if prompt}
 
 
+def _check_routes(model: "AnyModel", given: Mapping[str, str]) -> None:
+    """The library sends what it cannot place to the default route, without a word."""
+    routes = getattr(model[0], "sub_modules", {})
+    known = sorted({"query", "document", *routes})
+    for column, route in given.items():
+        if not routes:
+            raise InvalidSpec(
+                "BadArgument",
+                "`training.args.router_mapping` must be left out: the model has no routes",
+                "leave it out",
+            )
+        if route not in known:
+            raise InvalidSpec(
+                "BadArgument",
+                f"`training.args.router_mapping[{column!r}]` must be one of {', '.join(known)}, found"
+                f" {route!r}",
+                "correct the route",
+            )
+
+
 def _routes(model: "AnyModel", sets: Sequence[TrainingSet], spec: FinetuneSpec) -> dict[str, Any]:
     """Role of every column, for models with routes; the spec's own mapping has the last word."""
     if spec.model.type == "Reranker":
@@ -139,6 +159,7 @@ def _routes(model: "AnyModel", sets: Sequence[TrainingSet], spec: FinetuneSpec) 
             f" found {unknown[0]!r}",
             "correct the name",
         )
+    _check_routes(model, given)
     by_set = {set_key(s.name): router_mapping(model, s.input_columns) for s in sets}
     merged = {name: {**m, **{c: r for c, r in given.items() if c in m}} for name, m in by_set.items()}
     if not any(merged.values()):

@@ -60,7 +60,7 @@ def train(
     losses, plan = _plan(model, data, spec)
     mini_batch_size = min(choose_mini_batch_size(model, spec, loss) for loss in losses)
     folder = work / "training"
-    with storage_errors("training"), _memory_errors(mini_batch_size):
+    with storage_errors("training"), _training_errors(mini_batch_size):
         selection = spec.training.selection
         best = None
         if evaluate and selection:
@@ -161,13 +161,19 @@ def _build_trainer(
 
 
 @contextmanager
-def _memory_errors(mini_batch_size: int) -> Iterator[None]:
-    """Running out of memory, of the host or the GPU, becomes OutOfMemory."""
+def _training_errors(mini_batch_size: int) -> Iterator[None]:
+    """Running out of memory becomes OutOfMemory, a loss that nothing trained has a part in InvalidSpec."""
     import torch
 
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if "does not require grad" in str(error):
+            raise InvalidSpec(
+                "NothingToTrain",
+                "the inputs must reach parameters that are trained; those that they reach are all frozen",
+                "freeze less, or send the columns elsewhere by `training.args.router_mapping`",
+            ) from error
         if not _is_out_of_memory(error):
             raise
         of_gpu = isinstance(error, torch.OutOfMemoryError)

@@ -13,6 +13,7 @@ from finetune_trainer.errors import InvalidSpec
 from finetune_trainer.losses.chosen import ChosenLoss
 from finetune_trainer.losses.named import names_of, object_named
 from finetune_trainer.models.dimensions import embedding_dimension
+from finetune_trainer.models.safety import no_pickles
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +46,9 @@ def build_loss(
     guide: "AnyModel | None" = None,
 ) -> "torch.nn.Module":
     """classes: of the label, for losses that tell them apart. Raises InvalidSpec for what a class refuses."""
+    precision = next(model.parameters()).dtype
     builder = _Builder(model, spec, mini_batch_size, classes, guide)
-    with _refusals(chosen):
+    with _refusals(chosen), no_pickles():
         if chosen.inner is None:
             loss = builder.build(chosen.name, chosen.args)
         else:
@@ -54,7 +56,8 @@ def build_loss(
             loss = builder.build(chosen.name, _wrapper_arguments(chosen), around=loss)
         if chosen.dims and chosen.name not in AT_DIMENSIONS:
             loss = builder.build("MatryoshkaLoss", {"matryoshka_dims": list(chosen.dims)}, around=loss)
-    return loss
+    # What a loss adds of its own (a classifier, a decoder) reads the model's vectors; a guide stays as it is.
+    return loss if guide is not None else loss.to(precision)
 
 
 def _wrapper_arguments(chosen: ChosenLoss) -> dict[str, Any]:

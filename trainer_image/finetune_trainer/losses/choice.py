@@ -17,7 +17,19 @@ from finetune_trainer.losses.shapes import found_text, has_lists, label_kinds, s
 
 def choose_loss(data: TrainingSet, facts: ModelFacts, spec: FinetuneSpec) -> ChosenLoss:
     """Raises InvalidData when data and loss do not fit, InvalidSpec when loss and model do not."""
-    loss, where = (data.loss, f"data.train[{data.name}].loss") if data.loss else (spec.loss, "loss")
+    chosen = choose_by_data(data, facts, spec)
+    check_model(chosen, facts, data, _place(data))
+    return chosen
+
+
+def _place(data: TrainingSet) -> str:
+    """Path of the set's loss in the spec."""
+    return f"data.train[{data.name}].loss" if data.loss else "loss"
+
+
+def choose_by_data(data: TrainingSet, facts: ModelFacts, spec: FinetuneSpec) -> ChosenLoss:
+    """The same while the model is not loaded: of the facts, only the type has to be known."""
+    loss = data.loss or spec.loss
     kinds = label_kinds(data)
     names = _names(data, loss, facts, kinds)
     traits = LOSSES[facts.type][names.inner or names.name]
@@ -35,8 +47,7 @@ def choose_loss(data: TrainingSet, facts: ModelFacts, spec: FinetuneSpec) -> Cho
         note=_note(data, loss, names, kinds),
     )
     with refusals_as_invalid():
-        check_loss_arguments(f"{where}.args", chosen.args, facts.type, chosen.name)
-    check_model(chosen, facts, data, where)
+        check_loss_arguments(f"{_place(data)}.args", chosen.args, facts.type, chosen.name)
     return chosen
 
 
