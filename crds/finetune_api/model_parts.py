@@ -113,7 +113,8 @@ class Lora(ApiModel):
     """Names, or ends of names, of the linear layers that get adapters, such as q_proj. Absent: the
     projections of every attention layer."""
     publish: Literal["Merged", "Adapter"] = "Merged"
-    """Merged: the tuned model is complete. Adapter: only the adapter is published, over an hf:// base."""
+    """Merged: the tuned model is complete. Adapter: only the adapter is published, over an hf:// base, with
+    its repository and commit; libraries that load an adapter take the newest commit of its base."""
     rules = (
         Rule("double(self.dropout) < 1.0", "`lora.dropout` must be below 1", lambda s: float(s.dropout) < 1),
     )

@@ -1,6 +1,9 @@
 """What is trained and what is not: LoRA, freezing, gradient checkpointing."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import torch
 from finetune_api.model import Model
 from finetune_trainer.errors import InvalidSpec
 from finetune_trainer.models import load_model, make_trainable, reload_model, save_model
+from tests.trainer.local_hub import Hub, running
 from tests.trainer.test_models_of_every_type import TEXT_PAIRS, TEXTS, YES_NO, scores
 
 Tiny = Callable[[str], Path]
@@ -113,6 +117,30 @@ def test_a_saved_adapter_names_its_base_by_repository_and_commit(tiny: Tiny, tmp
     assert (config["base_model_name_or_path"], config["revision"]) == ("owner/base", COMMIT)
     for file in (tmp_path / "saved").rglob("*.json"):
         assert str(tiny("text")) not in file.read_text()
+
+
+USER = """
+import sys
+import numpy as np
+from sentence_transformers import SentenceTransformer
+np.save(sys.argv[2], SentenceTransformer(sys.argv[1], device="cpu").encode(sys.argv[3:]))
+"""
+
+
+def test_users_of_an_adapter_get_its_base_from_the_hub(tiny: Tiny, tmp_path: Path) -> None:
+    hub = Hub()
+    base = {
+        p.relative_to(tiny("text")).as_posix(): p.read_bytes() for p in tiny("text").rglob("*") if p.is_file()
+    }
+    commit = hub.repositories.made("models/owner/base").commit(base)
+    spec = Model.model_validate({"uri": f"hf://owner/base@{commit}", "lora": {"publish": "Adapter"}})
+    model = trained(trainable(tiny("text"), spec))
+    save_model(model, tmp_path / "saved", spec)
+    with running(hub):
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", USER, str(tmp_path / "saved"), str(tmp_path / "found.npy"), *TEXTS]
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
+    assert np.array_equal(np.load(tmp_path / "found.npy"), model.encode(TEXTS))
 
 
 REFUSED_LORA = {
