@@ -127,6 +127,7 @@ np.save(sys.argv[2], SentenceTransformer(sys.argv[1], device="cpu").encode(sys.a
 """
 
 
+@pytest.mark.slow
 def test_users_of_an_adapter_get_its_base_from_the_hub(tiny: Tiny, tmp_path: Path) -> None:
     hub = Hub()
     base = {
