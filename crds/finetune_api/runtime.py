@@ -62,7 +62,8 @@ class Cache(ApiModel):
 
     claim: ObjectName
     """PersistentVolumeClaim; several runs at once need the access mode ReadWriteMany. Whoever may start a
-    finetune in the namespace can read what lies there."""
+    finetune in the namespace can read what lies there. Nothing is ever removed from it: empty it when no run
+    is under way."""
 
 
 class Runtime(ApiModel):

@@ -288,6 +288,14 @@ def test_a_redirect_to_a_private_address_is_refused(
     assert "169.254.169.254" in raised.value.message
 
 
+@pytest.mark.parametrize("host", ["user@localhost.example", "user:word@localhost.example"])
+def test_a_redirect_to_a_url_with_a_user_is_refused(site: str, places: Places, host: str) -> None:
+    with pytest.raises(InvalidSpec) as raised:
+        fetch(f"{site}/to/{host}/train.csv", places)
+    assert raised.value.reason == "UserInUrl"
+    assert "word" not in str(raised.value)
+
+
 def test_behind_a_proxy_written_out_private_addresses_are_still_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

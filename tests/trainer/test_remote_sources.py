@@ -13,6 +13,7 @@ from finetune_api.uris import OciTarget
 from finetune_trainer.data import load_training_data
 from finetune_trainer.digests import model_digest
 from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUnavailable
+from finetune_trainer.model_files import read_model_files
 from finetune_trainer.places import Places
 from finetune_trainer.registries import open_repository
 from finetune_trainer.sources import fetch_model, fetch_table, list_files
@@ -230,6 +231,15 @@ def test_a_digest_that_is_not_there_is_named(artifact: str, places: Places) -> N
     with pytest.raises(InvalidSpec) as raised:
         fetch_model(model(f"{artifact.partition('@')[0]}@sha256:{'0' * 64}", "docker"), places)
     assert raised.value.reason == "ArtifactMissing"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "oci"])
+def test_to_look_at_a_model_its_weights_are_counted_and_not_fetched(
+    bucket: str, artifact: str, places: Places, scheme: str
+) -> None:
+    settings = {"s3": (f"s3://{bucket}/base", "s3"), "oci": (artifact, "docker")}[scheme]
+    assert read_model_files(model(*settings), places).size == len(MODEL["model.safetensors"])
+    assert not list(places.cache.rglob("*.safetensors"))
 
 
 # configmap://

@@ -282,6 +282,16 @@ def test_a_store_that_does_not_recover_is_unavailable_after_a_few_attempts(
     assert len(faults.requests) == 5
 
 
+def test_a_store_that_always_points_elsewhere_is_told(
+    far: Store, faults: Faults, pauses: list[float]
+) -> None:
+    faults.always = Fault(301)
+    with pytest.raises(InvalidSpec) as raised:
+        far.list()
+    assert raised.value.reason == "WrongRegion"
+    assert pauses == []
+
+
 def test_a_store_that_asks_for_time_gets_it(far: Store, faults: Faults, pauses: list[float]) -> None:
     far.write("a", b"x")
     faults.coming.append(Fault(429, {"Retry-After": "17"}))

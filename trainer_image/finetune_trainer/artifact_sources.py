@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from finetune_api.tables import TableSource
 from finetune_api.uris import OciUri
@@ -10,10 +11,14 @@ from finetune_trainer.download_cache import cache_key, get_entry
 from finetune_trainer.errors import InvalidSpec
 from finetune_trainer.fetched import Fetched, table_in
 from finetune_trainer.media_formats import MEDIA_SUFFIXES
-from finetune_trainer.model_names import is_model_file
+from finetune_trainer.model_names import WEIGHTS, is_model_file
 from finetune_trainer.places import Places
 from finetune_trainer.splits import TABLE_SUFFIXES
 from finetune_trainer.transfers import Transfer
+
+if TYPE_CHECKING:
+    from finetune_trainer.artifacts import Manifest
+    from finetune_trainer.registries import Repository
 
 
 def fetch_model_artifact(uri: OciUri, secret: Path | None, places: Places, *, trusted: bool) -> Fetched:
@@ -21,6 +26,21 @@ def fetch_model_artifact(uri: OciUri, secret: Path | None, places: Places, *, tr
     wanted = partial(is_model_file, trusted=trusted)
     folder = _fetch(uri, secret, places, purpose=purpose, wanted=wanted)
     return Fetched(folder, uri.digest, root=folder)
+
+
+def fetch_artifact_settings(uri: OciUri, secret: Path | None, places: Places) -> tuple[Path, int]:
+    """A model without its weights, and how many bytes those are; archives of other tools come whole."""
+    manifest = _manifest(uri, secret)[1]
+    named = [layer for layer in manifest.layers if layer.name is not None]
+    size = sum(layer.size for layer in named if (layer.name or "").endswith(WEIGHTS))
+    if len(named) < len(manifest.layers):
+        folder = fetch_model_artifact(uri, secret, places, trusted=False).path
+        return folder, sum(path.stat().st_size for path in folder.rglob(f"*{WEIGHTS}"))
+    return _fetch(uri, secret, places, purpose="settings", wanted=_is_setting), size
+
+
+def _is_setting(name: str) -> bool:
+    return is_model_file(name, trusted=False) and not name.endswith(WEIGHTS)
 
 
 def fetch_table_artifact(source: TableSource, uri: OciUri, places: Places) -> Fetched:
@@ -41,14 +61,7 @@ def _is_of_tables(name: str) -> bool:
 def _fetch(
     uri: OciUri, secret: Path | None, places: Places, *, purpose: str, wanted: Callable[[str], bool]
 ) -> Path:
-    from finetune_trainer.registries import open_repository
-
-    repository = open_repository(uri, secret)
-    manifest = repository.manifest(uri.digest)
-    if manifest is None:
-        raise InvalidSpec(
-            "ArtifactMissing", f"{repository.name}@{uri.digest} does not exist", "correct `uri`"
-        )
+    repository, manifest = _manifest(uri, secret)
     layers = [layer for layer in manifest.layers if layer.name is None or wanted(layer.name)]
     transfer = Transfer(repository.name, sum(layer.size for layer in layers), places.on_transfer)
 
@@ -57,3 +70,15 @@ def _fetch(
         return repository.name
 
     return get_entry(places.cache, cache_key("oci", purpose, uri.digest), fill=fill).folder
+
+
+def _manifest(uri: OciUri, secret: Path | None) -> "tuple[Repository, Manifest]":
+    from finetune_trainer.registries import open_repository
+
+    repository = open_repository(uri, secret)
+    manifest = repository.manifest(uri.digest)
+    if manifest is None:
+        raise InvalidSpec(
+            "ArtifactMissing", f"{repository.name}@{uri.digest} does not exist", "correct `uri`"
+        )
+    return repository, manifest

@@ -199,6 +199,8 @@ def _checked(url: str, places: Places) -> tuple[str, dict[str, str], str]:
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname:
         raise InvalidSpec("NotHttps", f"{public_url(url)} must be https://, also where a redirect leads")
+    if parts.username is not None:
+        raise InvalidSpec("UserInUrl", f"{public_url(url)} must name no user, also where a redirect leads")
     if getproxies().get("https") and not proxy_bypass(parts.hostname):
         # The administrator's proxy resolves and connects; an address written out is still ours to refuse.
         _refuse_private(literal_addresses(parts.hostname), url, places)

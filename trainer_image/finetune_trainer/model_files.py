@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune_api.uris import HfUri, parse_uri
+from finetune_api.uris import HfUri, OciUri, StoreUri, parse_uri
+from finetune_trainer.artifact_sources import fetch_artifact_settings
 from finetune_trainer.errors import InvalidModel
 from finetune_trainer.hub import hub_errors, open_hub
 from finetune_trainer.hub_sources import hub_cache
 from finetune_trainer.model_names import MODEL_FILES, NOT_MODEL_FILES
 from finetune_trainer.places import Places
 from finetune_trainer.sources import fetch_model
+from finetune_trainer.store_sources import fetch_stored_settings
 
 _WEIGHTS = "*.safetensors"
 _OF_PROCESSORS = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
@@ -56,11 +58,16 @@ class Readable:
 def read_model_files(model: Any, places: Places) -> ModelFiles:
     """Of anything with `uri` and `secret_ref`. Raises InvalidModel without weights as safetensors."""
     uri = parse_uri(model.uri)
-    if isinstance(uri, HfUri):
-        folder, size = _of_hub(uri, places.token(model.secret_ref), places)
-    else:
-        folder = fetch_model(model, places).path
-        size = sum(p.stat().st_size for p in folder.rglob(_WEIGHTS))
+    match uri:
+        case HfUri():
+            folder, size = _of_hub(uri, places.token(model.secret_ref), places)
+        case StoreUri():
+            folder, size = fetch_stored_settings(uri, places.secret(model.secret_ref), places)
+        case OciUri():
+            folder, size = fetch_artifact_settings(uri, places.secret(model.secret_ref), places)
+        case _:
+            folder = fetch_model(model, places).path
+            size = sum(p.stat().st_size for p in folder.rglob(_WEIGHTS))
     if not size:
         raise InvalidModel(
             "NoSafetensors",

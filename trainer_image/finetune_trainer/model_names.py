@@ -2,6 +2,7 @@
 
 from fnmatch import fnmatchcase
 
+WEIGHTS = ".safetensors"
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """Weights only as safetensors: other formats are pickles, which run code when they are read."""
 CODE_FILES = ["*.py"]

@@ -66,6 +66,10 @@ def _as_ours(name: str, answer: _Answer) -> TrainerError:
             "set `secretRef` to a Secret whose keys may use it; for s3:// look at AWS_REGION and"
             " AWS_ENDPOINT_URL too",
         )
+    if answer.status in {301, 307}:
+        return InvalidSpec(
+            "WrongRegion", f"{name}: the bucket is elsewhere", "set the key AWS_REGION of the Secret"
+        )
     if answer.status == 404:
         return InvalidSpec("ObjectMissing", f"{name} does not exist", "correct `uri`")
     found = f"answered with status {answer.status}" if answer.status else "did not answer, or broke off"
@@ -97,6 +101,9 @@ def _answer(error: BaseException) -> _Answer | None:
 
 
 def _answer_of(error: BaseException) -> _Answer | None:
+    if isinstance(error, RecursionError):
+        # The client follows a store that says "elsewhere" for as long as it says so.
+        return _Answer(301)
     name = type(error).__name__
     if isinstance(response := getattr(error, "response", None), dict):  # botocore's ClientError
         metadata = response.get("ResponseMetadata", {})

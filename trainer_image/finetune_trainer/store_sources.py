@@ -14,7 +14,7 @@ from finetune_trainer.digests import file_digest, model_digest
 from finetune_trainer.download_cache import cache_key, get_entry
 from finetune_trainer.errors import InvalidSpec, SourceUnavailable
 from finetune_trainer.fetched import Fetched, may_be_named_by, require_table_name
-from finetune_trainer.model_names import is_model_file
+from finetune_trainer.model_names import WEIGHTS, is_model_file
 from finetune_trainer.places import Places
 from finetune_trainer.splits import choose_files
 from finetune_trainer.stores import Store, StoredObject, open_store
@@ -27,6 +27,14 @@ def fetch_stored_model(uri: StoreUri, secret: Path | None, places: Places, *, tr
         raise InvalidSpec("NotAFolder", f"{uri} must be a folder with a model, found one object")
     folder = _fetch(store, [o for o in objects if is_model_file(o.key, trusted=trusted)], places)
     return Fetched(folder, model_digest(folder), root=folder)
+
+
+def fetch_stored_settings(uri: StoreUri, secret: Path | None, places: Places) -> tuple[Path, int]:
+    """A model without its weights, and how many bytes those are."""
+    store, objects = _list(uri, secret)
+    files = [o for o in objects if is_model_file(o.key, trusted=False)]
+    weights = [o for o in files if o.key.endswith(WEIGHTS)]
+    return _fetch(store, [o for o in files if o not in weights], places), sum(o.size for o in weights)
 
 
 def fetch_stored_table(source: TableSource, uri: StoreUri, places: Places) -> Fetched:
