@@ -56,6 +56,8 @@ _TAKEN_BY_SPARSE: dict[str, Check] = {"max_active_dims": _COUNT}
 
 _RECORDS = "the run keeps its records itself"
 _SIMILARITY = "`model.similarity` says how inputs are compared"
+_CHUNKS = "it is cut into chunks that fit anyway"
+_PROMPTS = "`model.prompts` are those of the model"
 _REASONS = {
     "name": "it repeats `name`",
     "batch_size": "it repeats `batchSize`",
@@ -70,13 +72,20 @@ _REASONS = {
     "similarity_fct": _SIMILARITY,
     "main_similarity": _SIMILARITY,
     "main_similarity_function": _SIMILARITY,
-    "corpus_chunk_size": "the corpus is read in chunks that fit anyway",
+    "corpus_chunk_size": _CHUNKS,
+    "query_chunk_size": _CHUNKS,
+    "chunk_elements": _CHUNKS,
+    "use_batched_encoding": "inputs are always encoded in batches",
+    "query_prompt_name": "its text is `query_prompt`",
+    "corpus_prompt_name": "its text is `corpus_prompt`",
+    "query_prompts": _PROMPTS,
+    "corpus_prompts": _PROMPTS,
     "precision": "embeddings are measured as the model gives them",
     "teacher_model": "the embeddings of a teacher are the labels of the eval set",
     "dataset_id": "`data` names the eval set",
     "aggregate_fn": "the result is the mean over data sets",
     "aggregate_key": "the result is the mean over data sets",
-    "prompt_name": "`model.prompts` are those of the model",
+    "prompt_name": _PROMPTS,
 }
 
 

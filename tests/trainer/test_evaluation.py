@@ -1,6 +1,8 @@
+import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from demo.pages import plan_pages
 from demo.tiny_models import WIDTH, build_text_model
 from finetune_api.evaluation import Evaluator, metric_name
 from finetune_trainer.errors import InvalidModel, InvalidSpec
-from finetune_trainer.evaluation import EvaluatorResult, evaluate
+from finetune_trainer.evaluation import EvaluatorResult, candidates, evaluate
 from finetune_trainer.evaluation.ranking import TOP_DOCUMENTS
 from finetune_trainer.evaluation.retrieval_metrics import STANDARD_METRICS
 from finetune_trainer.inputs import Collection, RetrievalData
@@ -219,3 +221,75 @@ def test_images_are_decoded_no_more_than_a_batch_at_a_time() -> None:
 def test_the_name_tells_evaluator_similarity_and_metric() -> None:
     assert metric_name("vdr", "cosine", "ndcg@10") == "vdr_cosine_ndcg@10"
     assert metric_name("vdr", "cosine", "ndcg@10", dimension=64) == "vdr_cosine_ndcg@10_dim64"
+
+
+class OneKindAtATime(Fixed):
+    """As CLIP and routers: a mixed batch is refused. Images are red by their number."""
+
+    @override
+    def encode_query(self, inputs: list[Any], **_: Any) -> torch.Tensor:
+        kinds = {type(i) for i in inputs}
+        assert len(kinds) == 1, kinds
+        return torch.tensor([self.embeddings[self._name(i)] for i in inputs])
+
+    encode_document = encode_query
+
+    def _name(self, item: Any) -> str:
+        return item if isinstance(item, str) else f"image {item.getpixel((0, 0))[0]}"
+
+
+def test_mixed_inputs_are_encoded_kind_by_kind_and_stay_in_order() -> None:
+    image_1, image_2 = (Image.new("RGB", (2, 2), (n, 0, 0)) for n in (1, 2))
+    model = OneKindAtATime(
+        {"q": [1.0, 0.0], "image 1": [0.0, 1.0], "text": [1.0, 0.1], "image 2": [0.9, 0.9], "z": [0.1, 1.0]}
+    )
+    data = RetrievalData(
+        name="test",
+        queries=Collection(("q0", "q1"), ["q", image_1]),
+        corpus=Collection(("d0", "d1", "d2"), ["text", image_2, "z"]),
+        relevant={"q0": frozenset({"d0"}), "q1": frozenset({"d1"})},
+        unjudged_queries=0,
+        digest="sha256:0",
+    )
+    result = measured(model, data, metrics=("mrr@10",), dimensions=(2,))
+    assert top_documents(result) == {"q0": ("d0", "d1", "d2"), "q1": ("d2", "d1", "d0")}
+    assert of_queries(result, "mrr@10") == [1.0, 0.5]
+    assert result.ranking is not None
+    assert result.ranking.ranks == {"q0": {"d0": 1}, "q1": {"d1": 2}}
+
+
+def test_a_collapsed_model_ranks_no_candidate_first() -> None:
+    """All candidates are equally similar, positives come first in the data: nothing may be gained by that."""
+    discounts = [1 / math.log2(n) for n in (2, 3, 4, 5)]
+    expected = {"ndcg@10": sum(discounts) / 4, "map": 0.25, "mrr@10": 0.25, "accuracy@3": 0.0}
+    model = Fixed({name: [1.0, 0.0] for name in ("q", "a", "b", "c", "d")})
+    data = set_of(["a", "b", "c", "d"], {"q": frozenset({"a"})})
+    evaluator = Evaluator(name="pages", type="Reranking", data="test")
+    result = evaluate(
+        cast("Any", model), replace(data, candidates={"q": tuple("abcd")}), evaluator,
+        metrics=tuple(expected), dimensions=(2,), similarity="cosine", autocast="None",
+    )  # fmt: skip
+    assert {m: result.scores.value(m) for m in expected} == pytest.approx(expected)
+
+
+def test_the_corpus_of_candidates_is_encoded_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "MAX_DOCUMENTS", 4)
+    names = [f"d{n}" for n in range(9)]
+    model = Fixed({"q": [1.0, 0.0], **{name: [1.0, n / 10] for n, name in enumerate(names)}})
+    queries = {f"q{n}": tuple(names[n : n + 3]) for n in range(7)}
+    data = RetrievalData(
+        name="test",
+        queries=Collection(tuple(queries), ["q"] * 7),
+        corpus=Collection(tuple(names), names),
+        relevant={q: frozenset(found[:1]) for q, found in queries.items()},
+        unjudged_queries=0,
+        digest="sha256:0",
+        candidates=queries,
+    )
+    evaluator = Evaluator(name="pages", type="Reranking", data="test")
+    result = evaluate(
+        cast("Any", model), data, evaluator,
+        metrics=("accuracy@1",), dimensions=(2,), similarity="cosine", autocast="None",
+    )  # fmt: skip
+    assert of_queries(result, "accuracy@1") == [1.0] * 7
+    assert top_documents(result)["q6"] == ("d6", "d7", "d8")
