@@ -113,7 +113,7 @@ class FinetuneSpec(ApiModel):
             if self.model.type not in TYPES[evaluator.type].models:
                 fit = ", ".join(t for t, facts in TYPES.items() if self.model.type in facts.models)
                 raise ValueError(
-                    f"{_TYPES_FIT}; a {self.model.type} can be measured by {fit}; found {evaluator.type} in"
+                    f"{_TYPES_FIT}; {self.model.type} models can have {fit}; found {evaluator.type} in"
                     f" evaluator {evaluator.name!r}"
                 )
         return True

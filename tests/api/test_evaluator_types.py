@@ -51,7 +51,7 @@ def test_an_unknown_metric_is_told_what_was_meant(type_: str, metric: str, meant
         ),
         (
             {"evaluation.evaluators.1.type": "Classification"},
-            "a Embedding can be measured by InformationRetrieval, NanoBEIR, Reranking",
+            "Embedding models can have InformationRetrieval, NanoBEIR, Reranking",
         ),
         (
             {"evaluation.evaluators.0.args": {"ndgc_at_k": [1]}},
