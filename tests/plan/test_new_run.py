@@ -192,6 +192,17 @@ def test_a_run_stays_when_an_upgrade_would_no_longer_take_its_arguments() -> Non
     assert world.said(world.decide(look).status, "Stalled") is None
 
 
+def test_code_of_a_model_stalls_before_a_job_is_made_unless_it_is_allowed() -> None:
+    trusting = world.changed(world.SPEC, "model", {**world.SPEC["model"], "trustRemoteCode": True})
+    decision = world.decide(world.a_look(world.a_finetune(trusting)))
+    assert decision.create == ()
+    (status, reason, message) = world.said(decision.status, "Stalled") or ("", "", "")
+    assert (status, reason) == ("True", "RemoteCodeNotAllowed")
+    assert "allowRemoteCode" in message
+    allowing = world.SETTINGS.model_copy(update={"allow_remote_code": True})
+    assert world.decide(world.a_look(world.a_finetune(trusting)), allowing).create
+
+
 def test_an_invalid_change_leaves_what_was_published_and_judged() -> None:
     finetune = world.concluded(world.a_report())
     broken = world.edited(finetune, world.changed(world.SPEC, "training", {"epochs": "-1"}))

@@ -30,6 +30,7 @@ _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     run_rules.leave_what_is_settled,
     run_rules.refuse_an_invalid_spec,
     run_rules.refuse_arguments_that_the_trainer_would_refuse,
+    run_rules.refuse_code_that_is_not_allowed,
     run_rules.tell_of_a_refusal,
     # Which run there should be comes before any look at its objects: those of an older one do not matter.
     run_rules.begin_a_run_for_a_changed_spec,

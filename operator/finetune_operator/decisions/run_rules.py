@@ -71,6 +71,20 @@ def refuse_arguments_that_the_trainer_would_refuse(situation: Situation) -> Step
     return None
 
 
+def refuse_code_that_is_not_allowed(situation: Situation) -> Step | None:
+    """The trainer refuses it too; a run that was let through goes on with what its ConfigMap says."""
+    spec, run = situation.spec, situation.status.run
+    if not spec.model.trust_remote_code or situation.settings.allow_remote_code:
+        return None
+    if run is not None and run.spec_hash == spec_hash(spec):
+        return None
+    told = (
+        "`model.trustRemoteCode` is not allowed here. Take a model without code of its own, or let an"
+        " administrator set the chart's allowRemoteCode."
+    )
+    raise Stalled("RemoteCodeNotAllowed", told)
+
+
 def begin_a_run_for_a_changed_spec(situation: Situation) -> Step | None:
     """Another specHash is another run; the model of the last one stays until this one passes."""
     run = situation.status.run
