@@ -1,8 +1,10 @@
 """Audio, video and mixed columns: read in every format, decoded when looked at, refused when broken."""
 
+import io
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -75,12 +77,34 @@ def test_audio_of_every_format_is_decoded_when_it_is_looked_at(
     assert 0.3 < np.abs(audio["array"]).max() < 0.7
 
 
-def test_a_wave_file_is_decoded_as_other_libraries_do(data: Path) -> None:
-    path = write_wav(data / "a.wav")
-    samples, rate = decode_audio(path.read_bytes(), None)
-    expected, _ = soundfile.read(path, dtype="float32")
-    assert rate == RATE
-    np.testing.assert_array_equal(samples, expected)
+@pytest.mark.parametrize("ending", ["wav", "flac", "mp3"])
+def test_both_decoders_give_the_same_samples(data: Path, ending: str) -> None:
+    encoded = write_audio(data / f"a.{ending}").read_bytes()
+    found = recording_format(encoded)
+    assert found is not None
+    read = recordings._by_sndfile(encoded)
+    assert read is not None
+    one, rate = read
+    other, other_rate = recordings._by_ffmpeg(encoded, found)
+    assert rate == other_rate == RATE
+    shared = min(len(one), len(other))
+    assert shared >= RATE
+    np.testing.assert_allclose(one[:shared], other[:shared], atol=1e-4)
+
+
+def test_a_codec_that_only_ffmpeg_knows_is_decoded_too() -> None:
+    target = io.BytesIO()
+    with av.open(target, "w", format="wav") as file:
+        stream: Any = file.add_stream("mp2", rate=RATE)
+        frame = av.AudioFrame.from_ndarray(tone()[None], format="fltp", layout="mono")
+        frame.sample_rate = RATE
+        fitting = av.AudioResampler(format=stream.format, layout="mono", rate=RATE, frame_size=1152)
+        for piece in (*fitting.resample(frame), *fitting.resample(None)):
+            file.mux(stream.encode(piece))
+        file.mux(stream.encode(None))
+    assert recordings._by_sndfile(target.getvalue()) is None
+    samples, rate = decode_audio(target.getvalue(), None)
+    assert len(samples) / rate == pytest.approx(1, abs=0.1)
 
 
 def test_audio_has_the_rate_that_is_asked_for_and_one_channel(data: Path) -> None:

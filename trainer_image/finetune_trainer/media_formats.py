@@ -55,8 +55,8 @@ SUFFIXES: dict[Modality, tuple[str, ...]] = {
     "video": VIDEO_SUFFIXES,
 }
 REFUSED_SUFFIXES = (
-    ".jp2", ".heic", ".avif", ".svg", ".pdf", ".psd", ".wmv", ".flv", ".mpg", ".mpeg", ".ts", ".3gp",
-    ".wma", ".aiff", ".aif", ".amr", ".ac3", ".mid", ".m3u8",
+    ".jp2", ".heic", ".avif", ".svg", ".pdf", ".psd", ".wmv", ".flv", ".mpg", ".mpeg", ".3gp",
+    ".wma", ".aiff", ".aif", ".amr", ".ac3", ".m3u8",
 )  # fmt: skip
 """Media that no decoder here is meant for. As a text they would be trained letter by letter."""
 
