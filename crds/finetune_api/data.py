@@ -22,7 +22,8 @@ class Columns(ApiModel):
     """Which column plays which role: `query` and `positive`, or `inputs`. Other columns are left out."""
 
     query: ColumnName | None = None
-    """Column of the queries. Like every input: texts, images, audio, video, or a mix of them."""
+    """Column of the queries. Like every input: texts, images, audio, video, or a mix of them. Media stand in
+    the table as bytes, or as paths relative to it; nothing is fetched from elsewhere."""
     positive: ColumnName | None = None
     """Column of the document that answers the query of its row; in an eval set also a list of documents."""
     negatives: Annotated[list[ColumnName], Field(max_length=32)] = []
@@ -32,7 +33,9 @@ class Columns(ApiModel):
     """Columns of inputs for losses and evaluators without queries, in the order that the loss wants: the two
     texts of a similarity, one text of a class, or a query and a list of documents."""
     label: ColumnName | None = None
-    """Column of what the loss or evaluator is to find: a score, 0 or 1, a class, or a list of numbers."""
+    """Column of what the loss or evaluator is to find: a score, 0 or 1, a class as a whole number from 0, or
+    a list of numbers (scores of the row's documents, a teacher's embedding). Texts such as "0.5" are read
+    as numbers."""
     rules = (_ROLES,)
 
     def has_one_form(self) -> bool:

@@ -60,7 +60,9 @@ class TableSource(ApiModel):
 
     uri: DataUri
     """A file or a folder: hf://owner/name@<commit>, pvc://claim/path, s3://bucket/key, gs://bucket/key,
-    oci://registry/repository@<digest>; or one file: https://host/file, configmap://name/key."""
+    oci://registry/repository@<digest>; or one file: https://host/file, configmap://name/key. Read are
+    .parquet, .arrow (files, streams, and folders that `datasets` has saved), .jsonl, .json and .csv, and
+    folders of media with a table called `metadata`, whose `file_name` becomes `image`, `audio` or `video`."""
     subset: SplitName | None = None
     """Configuration of an hf:// dataset that has several."""
     split: SplitName | None = None
@@ -76,6 +78,6 @@ class TableSource(ApiModel):
     rules = (SUBSET,)
 
     @model_validator(mode="after")
-    def _mixes_arerequire_unique(self) -> "TableSource":
+    def _mixes_are_unique(self) -> "TableSource":
         require_unique([c.name for c in self.combine], "column of `combine`")
         return self

@@ -7,10 +7,11 @@ import pytest
 
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.data import load_evaluation_data
-from finetune_trainer.errors import InvalidData
+from finetune_trainer.errors import InvalidData, InvalidSpec
 from finetune_trainer.inputs import RetrievalData
 from finetune_trainer.places import Places
 from tests.trainer.builders import a_spec, places_in, write_jsonl, write_page, write_parquet
+from tests.trainer.local_hub import COMMIT, Hub, running
 
 DATA_SETS = ("NanoFever", "NanoSciFact")
 
@@ -89,6 +90,45 @@ def test_images_are_documents_too(places: Places) -> None:
     write_jsonl(folder / "corpus" / "NanoVdr.jsonl", [{"_id": "d", "image": page.name}])
     write_jsonl(folder / "qrels" / "NanoVdr.jsonl", [{"query-id": "q", "corpus-id": "d"}])
     assert loaded(places, uri="pvc://data/pages").corpus.inputs[0].size == (64, 64)
+
+
+CARD = """---
+configs:
+- config_name: corpus
+  data_files:
+  - {split: NanoFever, path: corpus/NanoFever-*}
+  - {split: NanoSciFact, path: corpus/NanoSciFact-*}
+- config_name: queries
+  data_files:
+  - {split: NanoFever, path: queries/NanoFever-*}
+  - {split: NanoSciFact, path: queries/NanoSciFact-*}
+- config_name: qrels
+  data_files:
+  - {split: NanoFever, path: qrels/NanoFever-*}
+  - {split: NanoSciFact, path: qrels/NanoSciFact-*}
+---
+"""
+
+
+@pytest.mark.parametrize("card", ["", CARD])
+def test_a_dataset_of_a_hub_has_its_parts_as_subsets(
+    places: Places, monkeypatch: pytest.MonkeyPatch, card: str
+) -> None:
+    folder = places.volume("data") / "nano"
+    files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.parquet")}
+    expected = loaded(places)
+    files |= {"README.md": card.encode()} if card else {}
+    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+    with running(Hub({"datasets/owner/nano": files})) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        found = loaded(places, uri=f"hf://owner/nano@{COMMIT}")
+    assert found.digest == expected.digest
+    assert found.corpus.ids == expected.corpus.ids
+
+
+def test_an_artifact_of_a_registry_is_refused(places: Places) -> None:
+    with pytest.raises(InvalidSpec, match="must lie in a hub, a volume or a bucket"):
+        loaded(places, uri=f"oci://registry/repo@sha256:{'0' * 64}")
 
 
 def test_a_folder_without_the_layout_is_refused(places: Places) -> None:

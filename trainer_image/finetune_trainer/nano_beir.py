@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from finetune_api.data import EvalSet, Items, Judgements
 from finetune_api.tables import TableSource
 from finetune_trainer.digests import content_digest
-from finetune_trainer.errors import InvalidData
+from finetune_trainer.errors import InvalidData, InvalidSpec
 from finetune_trainer.inputs import Cells, Collection, RetrievalData, joined
 from finetune_trainer.judged import load_judged
 from finetune_trainer.places import Places
@@ -53,6 +53,13 @@ def load_nano_beir(source: EvalSet, places: Places, *, by_bm25: bool) -> Retriev
 
 
 def _data_sets(source: EvalSet, places: Places) -> list[str]:
+    if (source.uri or "").startswith("oci://"):
+        raise InvalidSpec(
+            "WrongScheme",
+            f"eval set {source.name!r}: a set in NanoBEIR's layout must lie in a hub, a volume or a bucket,"
+            f" found {source.uri}",
+            "copy it there, or give `queries`, `corpus` and `qrels` of their own",
+        )
     names = [PurePosixPath(n) for n in list_files(source.uri or "", source.secret_ref, places)]
     found = {table_name(n) for n in names if n.parent.as_posix() == "qrels" and n.suffix in TABLE_SUFFIXES}
     if not found:
