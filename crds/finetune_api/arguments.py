@@ -13,6 +13,7 @@ from finetune_api.argument_tables import (
 )
 from finetune_api.data import TrainSet
 from finetune_api.loss import Loss
+from finetune_api.loss_columns import check_columns
 from finetune_api.loss_defaults import possible_defaults
 from finetune_api.loss_table import ModelType
 from finetune_api.refusals import Refused
@@ -21,10 +22,11 @@ from finetune_api.spec import FinetuneSpec
 
 
 def check_args(spec: FinetuneSpec) -> None:
-    """Raises Refused for arguments of trainer and losses that the library lacks or a run cannot use."""
+    """Raises Refused for arguments that the library lacks or a run cannot use, and for columns of no use."""
     check_training_arguments(spec)
     for where, loss, train_set in losses_of(spec):
         _check_loss(where, loss, train_set, spec.model.type)
+        check_columns(where, loss, train_set, spec)
 
 
 def losses_of(spec: FinetuneSpec) -> list[tuple[str, Loss, TrainSet]]:

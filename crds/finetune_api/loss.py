@@ -66,7 +66,7 @@ class Loss(ApiModel):
 
     name: LossName | None = None
     """Class name in Sentence Transformers. Absent: what suits the type of model and the columns of the data;
-    the run says which and why."""
+    the run says which and why. docs/losses.md lists them all with their data."""
     matryoshka_dims: Annotated[list[Dimension], Field(min_length=1, max_length=16)] | None = None
     """Dimensions that must each work alone, largest first. Absent: only the full one."""
     args: Args = {}
@@ -145,7 +145,7 @@ def _of_all(spec: Any) -> list[Loss]:
 SPEC_RULES = (
     Rule(
         f"({_fits('self.loss')}) && self.data.train.all(s, !has(s.loss) || ({_fits('s.loss')}))",
-        "`loss.name` and `loss.inner.name` must be losses for `model.type`, as the reference lists them",
+        "`loss.name` and `loss.inner.name` must be losses for `model.type`, as docs/losses.md lists them",
         lambda s: all(loss.fits(s.model.type) for loss in _of_all(s)),
     ),
     Rule(

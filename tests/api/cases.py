@@ -135,7 +135,7 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
     ),
     "a loss of another type of model": (
         {"loss": {"name": "BinaryCrossEntropyLoss"}},
-        "`loss.name` and `loss.inner.name` must be losses for `model.type`, as the reference lists them",
+        "`loss.name` and `loss.inner.name` must be losses for `model.type`, as docs/losses.md lists them",
     ),
     "dimensions for a reranker": (
         {"model.type": "Reranker", "loss": {"matryoshkaDims": [64]}},

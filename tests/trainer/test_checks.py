@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from finetune_api import argument_tables as tables
+from finetune_api.arguments import check_loss_arguments
+from finetune_api.loss_table import ModelType
 from finetune_api.signatures import FILE, signatures, training_parameters
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.checks import check_spec
@@ -165,13 +167,60 @@ def test_arguments_of_the_default_may_be_those_of_any_loss_that_the_columns_allo
     assert failure(train=similarity, loss={"args": {"directions": []}}).reason == "UnknownArgument"
 
 
+@pytest.mark.parametrize(
+    ("parts", "reason", "message"),
+    [
+        (
+            {"loss": {"name": "TripletLoss"}},
+            "LossDoesNotFit",
+            "which takes 3 input columns and no label; train set 'train' names 2 input columns and no label",
+        ),
+        (
+            {"train": {"loss": {"name": "CoSENTLoss"}}},
+            "LossDoesNotFit",
+            "`data.train[train].loss` is CoSENTLoss, which takes 2 input columns and a label (numbers)",
+        ),
+        (
+            {
+                "train": {"columns": {"inputs": ["a", "b"], "label": "c"}},
+                "loss": {"name": "MegaBatchMarginLoss"},
+            },
+            "LossDoesNotFit",
+            "names 2 input columns and a label",
+        ),
+        (
+            {
+                "train": {"columns": {"inputs": ["a"], "label": "c"}},
+                "loss": {"name": "AdaptiveLayerLoss", "inner": {"name": "BatchAllTripletLoss"}},
+                "training": {"batchSize": 7},
+            },
+            "BatchSizeForClasses",
+            "must be even and at least 4 for losses of classes, found 7",
+        ),
+    ],
+)
+def test_columns_that_a_named_loss_does_not_take_are_refused_before_data_is_read(
+    parts: dict[str, Any], reason: str, message: str
+) -> None:
+    error = failure(**parts)
+    assert error.reason == reason
+    assert message in error.message
+
+
+def test_negatives_that_are_mined_count_as_columns() -> None:
+    spec = a_spec(loss={"name": "TripletLoss"}).to_dict()
+    spec["data"]["hardNegatives"] = {"perQuery": 1}
+    check_spec(FinetuneSpec.model_validate(spec))
+
+
 def test_arguments_of_inner_losses_and_of_train_sets_are_checked_where_they_stand() -> None:
+    triplets = {"columns": {"inputs": ["a", "b", "c"]}}
     inner = {"name": "AdaptiveLayerLoss", "inner": {"name": "TripletLoss", "args": {"margin": 1}}}
-    error = failure(loss=inner)
+    error = failure(train=triplets, loss=inner)
     assert error.message == "`loss.inner.args.margin` is no argument of TripletLoss"
     assert error.hint == "did you mean 'triplet_margin'?"
-    own = failure(train={"loss": {"name": "CoSENTLoss", "args": {"scal": 1}}})
-    assert own.message == "`data.train[train].loss.args.scal` is no argument of CoSENTLoss"
+    own = failure(train={"loss": {"name": "MegaBatchMarginLoss", "args": {"margins": 1}}})
+    assert own.message == "`data.train[train].loss.args.margins` is no argument of MegaBatchMarginLoss"
 
 
 @pytest.mark.parametrize(
@@ -186,9 +235,9 @@ def test_arguments_of_inner_losses_and_of_train_sets_are_checked_where_they_stan
     ],
 )
 def test_every_type_of_model_has_arguments_of_its_losses(
-    model_type: str, loss: str, args: dict[str, Any]
+    model_type: ModelType, loss: str, args: dict[str, Any]
 ) -> None:
-    check_spec(spec_of(model_type, {"name": loss, "args": args}))
+    check_loss_arguments("loss.args", args, model_type, loss)
 
 
 def test_only_multi_vector_models_are_trained_at_a_length_of_its_own() -> None:

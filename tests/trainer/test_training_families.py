@@ -10,6 +10,7 @@ import torch
 
 from demo.tiny_models import build_static_model
 from finetune_api.loss import Loss
+from finetune_api.model import Model
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.errors import InvalidData, InvalidSpec
 from finetune_trainer.inputs import TrainingData, TrainingSet
@@ -173,6 +174,33 @@ def test_weights_may_be_kept_in_bfloat16(models: dict[str, Any], tmp_path: Path,
         loss = {**loss, "args": {"projection_dim": 64}}
     run(model, only(SHAPES[shape]), tmp_path, loss=loss, training={"args": {"max_steps": 2}})
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+
+
+# Selection
+
+
+@pytest.mark.parametrize("kind", ["Embedding", "Reranker", "Sparse", "CSR", "MultiVector", "adapters"])
+def test_the_best_weights_of_every_type_come_back(models: dict[str, Any], tmp_path: Path, kind: str) -> None:
+    model = copy.deepcopy(models["Embedding" if kind == "adapters" else kind])
+    if kind == "adapters":
+        make_trainable(model, Model.model_validate({"uri": "pvc://models/base", "lora": {"rank": 2}}), seed=1)
+    seen: list[dict[str, torch.Tensor]] = []
+    values = iter([-0.9, -0.2, -0.5])  # negative ones too, such as negative_mse
+
+    def judge(one: Any) -> float:
+        seen.append(weights(one))
+        one.eval()
+        return next(values)
+
+    selection = {"evaluator": "dev", "every": "0.3"}
+    model_type = {"CSR": "Sparse", "adapters": "Embedding"}.get(kind, kind)
+    spec = spec_of(model_type, None, {"args": {"max_steps": 3}, "selection": selection})
+    data = only(SHAPES["pairs"])
+    result = train(model, data, spec, work=tmp_path, on_progress=lambda _: None, evaluate=judge)
+    assert (result.best_step, [step for step, _ in result.selection_curve]) == (2, [1, 2, 3])
+    after = weights(model)
+    assert all(torch.equal(after[name], tensor) for name, tensor in seen[1].items())
+    assert any(not torch.equal(after[name], tensor) for name, tensor in seen[2].items())
 
 
 # Routes

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finetune_api.loss_defaults import WORDS, Shape
-from finetune_api.loss_table import LabelKind, LossTraits
+from finetune_api.loss_table import LabelKind
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import LABEL, TrainingSet
 
@@ -104,16 +104,3 @@ def found_text(data: TrainingSet, kinds: Sequence[LabelKind]) -> str:
     columns = data.input_columns
     label = f"labels ({WORDS[kinds[0]]})" if kinds else "no label"
     return f"{len(columns)} input column{'s' if len(columns) > 1 else ''} ({', '.join(columns)}) and {label}"
-
-
-def wanted_text(traits: LossTraits) -> str:
-    """For people: `2 input columns and a label (0 or 1)`."""
-    low, high = traits.inputs
-    lists = " (or a query and a list of documents)" if traits.lists else ""
-    columns = str(low) if low == high else f"{low} or more" if high > 3 else f"{low} to {high}"
-    plural = "" if columns == "1" else "s"
-    if not traits.labels:
-        return f"{columns} input column{plural} and no label"
-    label = " or ".join(WORDS[kind] for kind in traits.labels)
-    optional = ", or no label" if traits.label_optional else ""
-    return f"{columns} input column{plural}{lists} and a label ({label}{optional})"
