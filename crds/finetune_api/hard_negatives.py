@@ -33,9 +33,9 @@ class HardNegatives(ApiModel):
     documents that answer any evaluation query are no negatives at all.
     """
 
-    per_query: Annotated[int, Field(ge=1, le=100)] = 3
-    """Negatives for each row. Rows for which fewer are found are left out; more than 5 % of them is an
-    error."""
+    per_query: Annotated[int, Field(ge=1, le=32)] = 3
+    """Negatives for each row; a loss takes at most 32. Rows for which fewer are found are left out; more than
+    5 % of them is an error."""
     skip_top: Annotated[int, Field(ge=0, le=1000)] = 0
     """Best candidates of a query to leave out, since they may be answers that nobody has marked."""
     search_depth: Annotated[int, Field(ge=1, le=2048)] | None = None

@@ -311,7 +311,7 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
 
 OUT_OF_BOUNDS: dict[str, Changes] = {
     "no hard negative at all": {"data.hardNegatives": {"perQuery": 0}},
-    "more hard negatives than a loss takes": {"data.hardNegatives": {"perQuery": 101}},
+    "more hard negatives than a loss takes": {"data.hardNegatives": {"perQuery": 33}},
     "hard negatives of a corpus without a column": {
         "data.hardNegatives": {"corpus": {"uri": "pvc://data/corpus"}}
     },

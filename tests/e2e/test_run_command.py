@@ -193,6 +193,32 @@ def test_a_gate_that_is_not_passed_publishes_nothing_and_leaves_the_earlier_vers
 
 
 @pytest.mark.training
+def test_hard_negatives_are_found_before_training_and_kept_for_the_next_run(home: Path) -> None:
+    spec = a_spec()
+    del spec["output"]
+    spec["training"]["args"]["max_steps"] = 2
+    spec["training"]["batchSize"] = 4
+    spec["data"]["hardNegatives"] = {"perQuery": 2}
+    code, output = run_here(home, spec)
+    assert code == ExitCode.DONE, output
+    assert "2 hard negatives for each of 200 rows of train set 'train' were found among" in output
+    assert (home / "work" / "report.html").is_file()
+    (kept,) = (home / "work" / "negatives").iterdir()
+    before = kept.stat().st_mtime_ns
+    spec["training"]["learningRate"] = "1e-3"
+    assert run_here(home, spec)[0] == ExitCode.DONE
+    assert [f.stat().st_mtime_ns for f in (home / "work" / "negatives").iterdir()] == [before]
+
+    spec["loss"] = {"name": "ContrastiveLoss"}
+    code, output = run_here(home, spec)
+    assert code == ExitCode.BAD_DATA
+    assert (
+        "train set 'train' has 4 input columns (query, positive, negative_0, negative_1) and no label"
+        in output
+    )
+
+
+@pytest.mark.training
 def test_without_output_and_baseline_a_run_measures_the_tuned_model_alone(home: Path) -> None:
     spec = a_spec()
     del spec["output"]

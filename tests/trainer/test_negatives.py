@@ -22,7 +22,7 @@ from finetune_trainer.data import load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import TrainingData, TrainingSet
 from finetune_trainer.models import load_model
-from finetune_trainer.negatives import mine_negatives
+from finetune_trainer.negatives import mine_negatives, with_stand_ins
 from finetune_trainer.places import Places
 from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl, write_page
 from tests.trainer.media_files import write_wav
@@ -127,6 +127,17 @@ def test_content_keys_and_digest_follow_the_new_columns(model: SentenceTransform
     assert notes == [
         "2 hard negatives for each of 40 rows of train set 'train' were found among 40 documents"
     ]
+
+
+def test_stand_ins_have_the_shape_of_what_is_mined_and_no_content_twice(
+    model: SentenceTransformer, places: Places
+) -> None:
+    mined, _ = mine(model, places, {"perQuery": 2})
+    spec = mining_spec({"perQuery": 2})
+    (stand_in,) = with_stand_ins(load_training_data(spec, places), spec).sets
+    assert stand_in.rows.features == mined.rows.features
+    assert len(stand_in.rows) == len(mined.rows)
+    assert len(set(stand_in.content_keys.ravel().tolist())) == stand_in.content_keys.size
 
 
 def test_no_answer_of_a_query_becomes_its_negative_whatever_row_it_is_in(

@@ -71,8 +71,9 @@ def test_a_spec_that_works_is_looked_at_in_every_part_and_leaves_no_trace(places
         "gates": "1 can be judged: dev ndcg@10",
         "inputs of the model": "every column is something that it reads: text",
         "hard negatives": "40 documents to search for train",
-        "batches": "at most 5 steps of 8 rows an epoch",
-        "losses": "not known before negatives are mined",
+        "losses": "loss of train set 'train': CachedMultipleNegativesRankingLoss by default, because it has"
+        " 4 input columns (query, positive, negative_0, negative_1) and no label",
+        "batches": "5 steps of 8 rows, fewer where hard negatives repeat",
     }
     assert "kB of weights; reads text" in findings["model"].found
     assert sorted(places.volume("models").rglob("*")) == before
@@ -92,18 +93,25 @@ def test_every_problem_is_told_and_what_stands_on_it_is_skipped(places: Places) 
         "model": "PathMissing",
     }
     assert findings["train set train"].found
-    assert [what for what, f in findings.items() if f.skipped] == ["overlap", "gates", "inputs of the model"]
+    assert [what for what, f in findings.items() if f.skipped] == [
+        "overlap",
+        "gates",
+        "inputs of the model",
+        "losses",
+    ]
 
 
 @pytest.mark.parametrize(
     ("changes", "what", "reason"),
     [
-        ({"data.hardNegatives": {"perQuery": 50}}, "hard negatives", "TooFewNegatives"),
+        ({"data.hardNegatives": {"perQuery": 20, "skipTop": 30}}, "hard negatives", "TooFewNegatives"),
         ({"training": {"batchSize": 64}}, "batches", "TooFewRows"),
         ({"data.eval.0.uri": "pvc://data/train.jsonl"}, "overlap", "Overlap"),
         ({"data.train.0.uri": "pvc://data/pages.jsonl"}, "inputs of the model", "UnsupportedModality"),
         ({"output": {"uri": "pvc://other/out"}}, "target", "VolumeMissing"),
         ({"loss": {"name": "TripletLoss"}}, "losses", "LossDoesNotFit"),
+        ({"model.type": "MultiVector"}, "model", "WrongType"),
+        ({"model.trustRemoteCode": True}, "arguments", "RemoteCodeNotAllowed"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -163,7 +171,7 @@ def test_the_command_shows_findings_and_exits_as_a_run_would(places: Places, tmp
     assert "✗ eval set dev" in output
     assert "has no column 'answer'" in output
     assert "Next: correct the column's name" in output
-    assert "search.yaml: 1 problem; 3 more things could not be looked at." in output
+    assert "search.yaml: 1 problem; 4 more things could not be looked at." in output
 
     code, output = run_check(tmp_path, {**spec_with(), "training": {"epoch": 1}})
     assert code == ExitCode.BAD_SPEC

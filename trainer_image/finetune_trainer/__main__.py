@@ -52,6 +52,10 @@ Work = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Scratch space and cache.", show_default="~/.cache/finetune-trainer"),
 ]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Let the spec run Python code that comes with its model."),
+]
 _CODES = (
     "Exit codes: 0 done, 3 a gate was not passed. For you to mend: 10 the spec, 11 the data, 12 the model,"
     " 13 credentials, 14 the target. Worth another try: 20 a source, 21 memory, 22 a disk, 1 anything else."
@@ -87,10 +91,7 @@ def run(  # noqa: PLR0917 - typer gives them by name
     config_maps: ConfigMaps = Path("configmaps"),
     work: Work = None,
     again: Annotated[bool, typer.Option("--again", help="Run also what has been published already.")] = False,
-    trust_remote_code: Annotated[
-        bool,
-        typer.Option("--trust-remote-code", help="Let the spec run Python code that comes with its model."),
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Run, and exit with the run's code."""
     _prepare_process(sys.stderr, logging.WARNING if sys.stderr.isatty() else logging.INFO)
@@ -114,12 +115,14 @@ def check(  # noqa: PLR0917 - typer gives them by name
     secrets: Secrets = Path("secrets"),
     config_maps: ConfigMaps = Path("configmaps"),
     work: Work = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Check, and exit with the code of the first problem."""
     _prepare_process(sys.stderr, logging.ERROR)
     from finetune_trainer.command import Folders, check_locally
 
-    raise typer.Exit(check_locally(spec, Folders(volumes, volume or [], secrets, config_maps, work)))
+    folders = Folders(volumes, volume or [], secrets, config_maps, work)
+    raise typer.Exit(check_locally(spec, folders, allow_remote_code=trust_remote_code))
 
 
 @app.command()

@@ -14,15 +14,22 @@ from finetune_trainer.losses import ChosenLoss
 if TYPE_CHECKING:
     from sentence_transformers.base.sampler import DefaultBatchSampler
 
+MOST_USED = 0.9
+"""Below this share of its rows in an epoch, a set is worth a note."""
+
 MakeSampler = Callable[..., "DefaultBatchSampler"]
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """samplers: what draws batches, for each train set in its order; every batch is from one of them."""
+    """samplers: what draws batches, for each train set in its order; every batch is from one of them.
+
+    lengths: batches of each set in an epoch.
+    """
 
     samplers: tuple[MakeSampler, ...]
     total_steps: int
+    lengths: tuple[int, ...] = ()
 
 
 def plan_batches(sets: Sequence[TrainingSet], losses: Sequence[ChosenLoss], spec: FinetuneSpec) -> BatchPlan:
@@ -36,7 +43,19 @@ def plan_batches(sets: Sequence[TrainingSet], losses: Sequence[ChosenLoss], spec
     lengths = [_batches_in(d, make, spec) for d, make in zip(sets, samplers, strict=True)]
     in_turns = spec.training.args.get("multi_dataset_batch_sampler") == "round_robin"
     steps = min(lengths) * len(lengths) if in_turns else sum(lengths)
-    return BatchPlan(samplers, spec.training.args.get("max_steps") or math.ceil(epochs * steps))
+    total = spec.training.args.get("max_steps") or math.ceil(epochs * steps)
+    return BatchPlan(samplers, total, tuple(lengths))
+
+
+def notes_on_batches(sets: Sequence[TrainingSet], plan: BatchPlan, batch_size: int) -> list[str]:
+    """Of sets of which an epoch leaves out many rows, since no batch may hold the same content twice."""
+    used = [(one, length * batch_size) for one, length in zip(sets, plan.lengths, strict=True)]
+    return [
+        f"an epoch trains {rows} of {len(one.rows)} rows of train set {one.name!r}: no batch of {batch_size}"
+        " rows may hold the same content twice. Lower `training.batchSize`, or let fewer rows share documents"
+        for one, rows in used
+        if rows + batch_size <= MOST_USED * len(one.rows)
+    ]
 
 
 def _epochs(sets: Sequence[TrainingSet], spec: FinetuneSpec) -> float:

@@ -62,7 +62,7 @@ def run_locally(path: Path, folders: Folders, *, again: bool, allow_remote_code:
     return ending.exit_code
 
 
-def check_locally(path: Path, folders: Folders) -> ExitCode:
+def check_locally(path: Path, folders: Folders, *, allow_remote_code: bool = False) -> ExitCode:
     """Look at everything that needs no training, show what was found, and give the exit code."""
     console = _console()
     try:
@@ -73,7 +73,7 @@ def check_locally(path: Path, folders: Folders) -> ExitCode:
         return error.exit_code
     with Looking(_console(stderr=True)) as looking:
         preflight = Preflight(looking.at)
-        check_run(first_run(file, path), places, preflight)
+        check_run(first_run(file, path, allow_remote_code=allow_remote_code), places, preflight)
     show_findings(console, path.name, preflight.findings)
     return preflight.exit_code
 

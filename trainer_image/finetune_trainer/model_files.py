@@ -11,6 +11,9 @@ from finetune_trainer.errors import InvalidModel
 from finetune_trainer.hub import hub_errors, open_hub
 from finetune_trainer.hub_sources import hub_cache
 from finetune_trainer.model_names import MODEL_FILES, NOT_MODEL_FILES
+from finetune_trainer.models.checkpoints import Checkpoint, read_checkpoint, read_json
+from finetune_trainer.models.kinds import named
+from finetune_trainer.models.safety import check_files
 from finetune_trainer.places import Places
 from finetune_trainer.sources import fetch_model
 from finetune_trainer.store_sources import fetch_stored_settings
@@ -27,14 +30,22 @@ _MODALITIES = {
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """modalities: what its processors read, None where no processor tells; size: bytes of the weights."""
+    """modalities: what its processors read, None where no processor tells; size: bytes of the weights.
+
+    checkpoint: what it is; module_types: classes of the library's modules, "" before the library saved it;
+    outputs: scores that it gives for a pair, if it is a reranker.
+    """
 
     modalities: tuple[str, ...] | None
     size: int
+    checkpoint: Checkpoint
+    module_types: tuple[str, ...]
+    outputs: int
 
     def in_words(self) -> str:
+        what = named(self.checkpoint.type) if self.checkpoint.type else "a raw checkpoint"
         reads = f"reads {', '.join(self.modalities)}" if self.modalities else "what it reads shows on loading"
-        return f"{_size_in_words(self.size)} of weights; {reads}"
+        return f"{what}, {_size_in_words(self.size)} of weights; {reads}"
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Readable:
         return set(kinds) <= set(self.modalities)
 
 
-def read_model_files(model: Any, places: Places) -> ModelFiles:
+def read_model_files(model: Any, places: Places, *, trusted: bool = False) -> ModelFiles:
     """Of anything with `uri` and `secret_ref`. Raises InvalidModel without weights as safetensors."""
     uri = parse_uri(model.uri)
     match uri:
@@ -66,7 +77,7 @@ def read_model_files(model: Any, places: Places) -> ModelFiles:
         case OciUri():
             folder, size = fetch_artifact_settings(uri, places.secret(model.secret_ref), places)
         case _:
-            folder = fetch_model(model, places).path
+            folder = fetch_model(model, places, trusted=trusted).path
             size = sum(p.stat().st_size for p in folder.rglob(_WEIGHTS))
     if not size:
         raise InvalidModel(
@@ -74,7 +85,22 @@ def read_model_files(model: Any, places: Places) -> ModelFiles:
             f"{model.uri} must have its weights as safetensors, found none",
             "convert the checkpoint: `save_pretrained` writes them",
         )
-    return ModelFiles(_modalities_of(folder), size)
+    if not isinstance(uri, HfUri | StoreUri | OciUri):
+        check_files(folder, trusted=trusted)
+    return ModelFiles(
+        _modalities_of(folder), size, read_checkpoint(folder), _module_types(folder), _outputs(folder)
+    )
+
+
+def _module_types(folder: Path) -> tuple[str, ...]:
+    modules: Any = read_json(folder / "modules.json") or []
+    return tuple(str(module.get("type", "")).rpartition(".")[2] for module in modules)
+
+
+def _outputs(folder: Path) -> int:
+    """As a classifier's configuration counts them."""
+    config: Any = read_json(folder / "config.json") or {}
+    return len(config.get("id2label") or [None])
 
 
 def _of_hub(uri: HfUri, token: str | None, places: Places) -> tuple[Path, int]:

@@ -73,6 +73,38 @@ def mine_negatives(
     return TrainingData(tuple(sets)), notes
 
 
+def with_stand_ins(training: TrainingData, spec: FinetuneSpec) -> TrainingData:
+    """The sets in the shape that mining will give them, for checks that should not wait for it.
+
+    Each row's own positive stands for its negatives, told apart from everything by keys of its own.
+    """
+    import datasets
+
+    settings = spec.data.hard_negatives
+    if settings is None:
+        return training
+    sets = []
+    for one in training.sets:
+        if _can_be_mined(one):
+            names = _names_of_negatives(one, settings.per_query)
+            positives = one.rows.select_columns(["positive"])
+            columns = [positives.rename_column("positive", name) for name in names]
+            keys = [[f"{row}.{n}" for n in range(len(names))] for row in range(len(one.rows))]
+            one = replace(  # noqa: PLW2901 - what it stands for
+                one,
+                rows=datasets.concatenate_datasets([one.rows, *columns], axis=1),
+                content_keys=np.hstack([one.content_keys, np.array(keys, dtype="S32")]),
+            )
+        sets.append(one)
+    return TrainingData(tuple(sets))
+
+
+def _names_of_negatives(one: TrainingSet, count: int) -> list[str]:
+    """Of the columns to come, behind those that the table has."""
+    first = len(one.input_columns) - 2
+    return [f"negative_{first + n}" for n in range(count)]
+
+
 def count_documents(spec: FinetuneSpec, training: TrainingData, places: Places) -> dict[str, int]:
     """Documents to search in, for each set that will be mined. Raises InvalidData where they are too few."""
     settings = spec.data.hard_negatives
@@ -184,10 +216,9 @@ def _extended(
         raise _too_few(one.name, lost, len(queries), count, len(pool.keys))
     document_of = {key: n for n, key in enumerate(pool.keys)}
     chosen = [[document_of[d] for d in mined[queries[row]]] for row in kept]
-    first = len(one.input_columns) - 2
     columns = [
-        pool.inputs.select([row[n] for row in chosen]).rename_column(INPUT, f"negative_{first + n}")
-        for n in range(count)
+        pool.inputs.select([row[n] for row in chosen]).rename_column(INPUT, name)
+        for n, name in enumerate(_names_of_negatives(one, count))
     ]
     keys = np.array([mined[queries[row]] for row in kept], dtype="S32").reshape(-1, count)
     rows = one.rows.select(kept) if lost else one.rows

@@ -20,6 +20,7 @@ from finetune_trainer.preflight_checks import (
     check_gates,
     check_inputs,
     check_losses,
+    check_model,
     check_negatives,
     check_overlap,
     check_target,
@@ -80,26 +81,29 @@ class Preflight:
 def check_run(run: RunFile, places: Places, preflight: Preflight) -> None:
     """Look at spec, data, model and target of a run, in the order in which a run would meet them."""
     spec = run.spec
-    preflight.look("arguments", lambda: check_arguments(spec))
+    preflight.look("arguments", lambda: check_arguments(run))
     preflight.look("target", lambda: check_target(run, places))
     training = _train_sets(spec, places, preflight)
     evaluation = _eval_sets(spec, places, preflight)
     models = _models(spec, places, preflight)
     if training is None or evaluation is None:
-        for what in ("overlap", "gates", "inputs of the model"):
+        for what in ("overlap", "gates", "inputs of the model", "losses"):
             preflight.skip(what, "not looked at: some data could not be read")
         return
     kept = preflight.look("overlap", lambda: check_overlap(spec, training, evaluation))
     if spec.evaluation.gates:
         preflight.look("gates", lambda: check_gates(spec, evaluation))
     if models is None:
-        preflight.skip("inputs of the model", "not looked at: the model could not be read")
-    else:
-        preflight.look("inputs of the model", lambda: check_inputs(models, training, evaluation))
-    if spec.data.hard_negatives is not None and kept is not None:
-        preflight.look("hard negatives", lambda: check_negatives(spec, kept, places))
-    preflight.look("batches", lambda: check_batches(spec, kept or training))
-    preflight.look("losses", lambda: check_losses(spec, kept or training))
+        for what in ("inputs of the model", "losses"):
+            preflight.skip(what, "not looked at: the model could not be read")
+        return
+    preflight.look("inputs of the model", lambda: check_inputs(models, training, evaluation))
+    rows = kept or training
+    if spec.data.hard_negatives is not None:
+        preflight.look("hard negatives", lambda: check_negatives(spec, rows, places))
+    losses = preflight.look("losses", lambda: check_losses(spec, models[0], rows))
+    if losses is not None:
+        preflight.look("batches", lambda: check_batches(spec, losses, rows))
 
 
 def _train_sets(spec: FinetuneSpec, places: Places, preflight: Preflight) -> "TrainingData | None":
@@ -151,7 +155,9 @@ def _models(spec: FinetuneSpec, places: Places, preflight: Preflight) -> "list[M
     for what, part in parts:
 
         def read(part: Any = part) -> "tuple[ModelFiles, str]":
-            files = read_model_files(part, places)
+            files = read_model_files(part, places, trusted=spec.model.trust_remote_code)
+            if part is spec.model:
+                check_model(spec, files)
             return files, files.in_words()
 
         found.append(preflight.look(what, read))

@@ -11,17 +11,21 @@ from finetune_api.evaluation import Evaluator
 from finetune_api.run_file import RunFile
 from finetune_api.spec import FinetuneSpec
 from finetune_api.uris import PvcUri, parse_target
-from finetune_trainer.errors import InvalidData, StorageFailed
+from finetune_trainer.errors import StorageFailed
 from finetune_trainer.places import Places
 
 if TYPE_CHECKING:
     from finetune_trainer.inputs import EvaluationData, TrainingData
+    from finetune_trainer.losses.chosen import ChosenLoss
     from finetune_trainer.model_files import ModelFiles
 
 
-def check_arguments(spec: FinetuneSpec) -> tuple[bool, str]:
+def check_arguments(run: RunFile) -> tuple[bool, str]:
     from finetune_trainer.checks import check_spec
+    from finetune_trainer.models import check_trust
 
+    spec = run.spec
+    check_trust(spec.model, allowed=run.allow_remote_code)
     check_spec(spec)
     count = len(spec.training.args) + len(spec.loss.args)
     return True, f"{count} further arguments are as the library wants them" if count else "no further ones"
@@ -128,24 +132,41 @@ def check_negatives(spec: FinetuneSpec, training: "TrainingData", places: Places
     return True, "; ".join(f"{n:,} documents to search for {name}" for name, n in counts.items())
 
 
-def check_batches(spec: FinetuneSpec, training: "TrainingData") -> tuple[bool, str]:
+def check_model(spec: FinetuneSpec, files: "ModelFiles") -> None:
+    """Raises InvalidModel when the checkpoint is of another type, and the spec asks for no new layers."""
+    model = spec.model
+    asked = any(part is not None for part in (model.pooling, model.dense, model.head))
+    files.checkpoint.is_ready_as(model.type, new_layers=asked)
+
+
+def check_losses(
+    spec: FinetuneSpec, files: "ModelFiles", training: "TrainingData"
+) -> "tuple[list[ChosenLoss], str]":
+    """The loss of every set, in the shape that it will have with its hard negatives."""
+    from finetune_trainer.losses.choice import choose_loss
+    from finetune_trainer.losses.chosen import ModelFacts
+    from finetune_trainer.negatives import with_stand_ins
+
+    facts = ModelFacts(
+        type=spec.model.type,
+        static="StaticEmbedding" in files.module_types,
+        csr="SparseAutoEncoder" in files.module_types or spec.model.dense is not None,
+        outputs=files.outputs if spec.model.head is None else 1,
+    )
+    chosen = [choose_loss(one, facts, spec) for one in with_stand_ins(training, spec).sets]
+    return chosen, "; ".join(c.note or f"{c.name} fits train set {c.data!r}" for c in chosen)
+
+
+def check_batches(
+    spec: FinetuneSpec, losses: "list[ChosenLoss]", training: "TrainingData"
+) -> tuple[bool, str]:
+    from finetune_trainer.batches import notes_on_batches, plan_batches
+    from finetune_trainer.losses.labels import prepare_rows
+
     size = spec.training.batch_size
-    for one in training.sets:
-        if len(one.rows) < size:
-            raise InvalidData(
-                "TooFewRows",
-                f"train set {one.name!r} must fill a batch of {size} rows, found {len(one.rows)}",
-                "lower `training.batchSize`, or add rows",
-            )
-    steps = sum(len(one.rows) // size for one in training.sets)
-    return True, f"at most {steps:,} steps of {size} rows an epoch"
-
-
-def check_losses(spec: FinetuneSpec, training: "TrainingData") -> tuple[bool, str]:
-    from finetune_trainer.losses import ModelFacts, choose_by_data
-
-    if spec.data.hard_negatives is not None:
-        return True, "not known before negatives are mined"
-    facts = ModelFacts(spec.model.type)
-    chosen = [choose_by_data(one, facts, spec) for one in training.sets]
-    return True, "; ".join(c.note or f"{c.name} fits train set {c.data!r}" for c in chosen)
+    plan = plan_batches(training.sets, losses, spec)
+    for one, loss in zip(training.sets, losses, strict=True):
+        prepare_rows(one, loss)
+    notes = notes_on_batches(training.sets, plan, size)
+    mined = ", fewer where hard negatives repeat" if spec.data.hard_negatives else ""
+    return True, "; ".join([f"{plan.total_steps:,} steps of {size} rows{mined}", *notes])

@@ -34,7 +34,7 @@ from finetune_trainer.models import (
     load_model,
     make_trainable,
 )
-from finetune_trainer.negatives import mine_negatives
+from finetune_trainer.negatives import mine_negatives, with_stand_ins
 from finetune_trainer.results import Results, Sources, measurement_notes
 from finetune_trainer.run import Run
 from finetune_trainer.sources import Fetched, fetch_model
@@ -87,6 +87,9 @@ def prepare(run: Run) -> Material:
     check_dimensions(model, spec)
     revision = _revision(fetched)
     fitted = fit_to_model(model, training, evaluation)
+    if spec.data.hard_negatives is not None:
+        # A loss that has no use for them is told before they are looked for.
+        check_training(model, with_stand_ins(fitted.training, spec), spec)
     training, mined = mine_negatives(
         model,
         spec,

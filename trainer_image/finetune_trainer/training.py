@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.batches import BatchPlan, plan_batches
+from finetune_trainer.batches import BatchPlan, notes_on_batches, plan_batches
 from finetune_trainer.errors import InvalidSpec, OutOfMemory
 from finetune_trainer.inputs import TrainingData, TrainingSet
 from finetune_trainer.losses import (
@@ -99,10 +99,11 @@ def check_training(model: "AnyModel", data: TrainingData, spec: FinetuneSpec) ->
 
     Gives notes for people: which loss was chosen where the spec names none. Raises InvalidData, InvalidSpec.
     """
-    losses, _ = _plan(model, data, spec)
+    losses, plan = _plan(model, data, spec)
     for one, loss in zip(data.sets, losses, strict=True):
         prepare_rows(one, loss)
-    return list(dict.fromkeys(loss.note for loss in losses if loss.note))
+    chosen = dict.fromkeys(loss.note for loss in losses if loss.note)
+    return [*chosen, *notes_on_batches(data.sets, plan, spec.training.batch_size)]
 
 
 def _plan(model: "AnyModel", data: TrainingData, spec: FinetuneSpec) -> tuple[list[ChosenLoss], BatchPlan]:

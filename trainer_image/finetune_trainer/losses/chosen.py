@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class ModelFacts:
     """What a choice depends on. static: an encoder without layers reads the inputs, so that batches cannot be
     cut; csr: a sparse model with an autoencoder; outputs: scores that a reranker gives for a pair;
-    width: of a vector.
+    width: of a vector, 0 where it is not known and so not checked.
     """
 
     type: ModelType

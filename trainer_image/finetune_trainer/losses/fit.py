@@ -35,7 +35,7 @@ def _check_kind(chosen: ChosenLoss, facts: ModelFacts, where: str) -> None:
 
 
 def _check_dimensions(chosen: ChosenLoss, facts: ModelFacts, where: str) -> None:
-    if chosen.dims and chosen.dims[0] > facts.width:
+    if facts.width and chosen.dims and chosen.dims[0] > facts.width:
         raise InvalidSpec(
             "DimensionTooLarge",
             f"`{where}.matryoshkaDims` must be at most the model's {facts.width} dimensions, found"
@@ -74,7 +74,7 @@ def _check_vectors(chosen: ChosenLoss, facts: ModelFacts, data: TrainingSet) -> 
     first = data.rows.with_format(None)[LABEL][0]
     nested = isinstance(first[0], list)
     length, wanted = len(first[0] if nested else first), chosen.args.get("projection_dim") or facts.width
-    if length != wanted:
+    if wanted and length != wanted:
         raise InvalidData(
             "VectorLength",
             f"labels of train set {data.name!r} must be embeddings of {wanted} dimensions, as the model's,"
