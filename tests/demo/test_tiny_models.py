@@ -1,5 +1,7 @@
 """Building twice in one process is enough: hash maps of the tokenizers library are seeded anew each time."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,26 @@ def test_a_model_is_the_same_to_the_last_bit_each_time(built: tuple[Path, Path])
     first, second = map(contents, built)
     assert "model.safetensors" in first
     assert first == second
+
+
+OTHERS = {
+    "sparse": tiny_models.build_sparse_model,
+    "reranker": tiny_models.build_text_reranker,
+    "multi-vector": tiny_models.build_multi_vector_model,
+    "static": tiny_models.build_static_model,
+    "vision-language reranker": partial(tiny_models.build_vision_language_reranker, head="Dense"),
+    "clip": tiny_models.build_clip_checkpoint,
+    "clap": tiny_models.build_audio_text_model,
+    "whisper": tiny_models.build_whisper_checkpoint,
+}
+
+
+@pytest.mark.parametrize("build", OTHERS.values(), ids=OTHERS)
+def test_so_are_models_of_other_types_and_media(tmp_path: Path, build: Callable[[Path], None]) -> None:
+    build(tmp_path / "first")
+    torch.manual_seed(99)
+    build(tmp_path / "second")
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
 
 
 def test_building_leaves_the_random_state_alone(tmp_path: Path) -> None:

@@ -166,6 +166,19 @@ def test_only_the_administrator_lets_code_of_a_model_run(allowed: bool) -> None:
     assert json.loads(config_map["data"]["run.json"])["allowRemoteCode"] is allowed
 
 
+def test_every_encoder_has_its_claim_and_its_secret() -> None:
+    encoders = [
+        {"route": "query", "task": "query", "uri": "pvc://encoders/query"},
+        {
+            "route": "document", "task": "document", "uri": f"hf://owner/model@{'a' * 40}",
+            "secretRef": {"name": "hub"},
+        },
+    ]  # fmt: skip
+    volumes = _pod(world.changed(world.SPEC, "model", {"encoders": encoders}))["volumes"]
+    assert "encoders" in {v.get("persistentVolumeClaim", {}).get("claimName") for v in volumes}
+    assert "hub" in {v.get("secret", {}).get("secretName") for v in volumes}
+
+
 def test_a_gpu_of_the_user_s_own_resources_does_not_double_the_count() -> None:
     runtime = {"gpusPerNode": 1, "resources": {"limits": {"nvidia.com/gpu": 4}}}
     (container,) = _pod(world.changed(world.SPEC, "runtime", runtime))["containers"]

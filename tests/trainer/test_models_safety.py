@@ -93,6 +93,12 @@ def test_code_that_a_configuration_names_is_refused(tiny: Tiny, tmp_path: Path) 
     assert "config.json of the model names code of its own" in error.message
 
 
+def test_a_word_of_a_vocabulary_is_no_code(tiny: Tiny, tmp_path: Path) -> None:
+    model = copied(tiny("text"), tmp_path)
+    (model / "vocab.json").write_text(json.dumps({"auto_map": 1, "_attn_implementation_internal": 2}))
+    load_model(model, MODEL, seed=1)
+
+
 @pytest.mark.parametrize(
     ("file", "changes"),
     [

@@ -22,9 +22,8 @@ def check_files(path: Path, *, trusted: bool) -> None:
     """Raises InvalidModel for weights in pickles, and for code unless it is trusted."""
     require_weights(path)
     _refuse_pickles(path)
-    for file in sorted(path.rglob("*.json")):
-        if file.name != "tokenizer.json":
-            _check_settings(file, trusted=trusted)
+    for file in sorted(path.rglob("*config*.json")):  # vocabularies have any word for a key
+        _check_settings(file, trusted=trusted)
     if not trusted:
         _refuse_foreign_modules(path)
 
