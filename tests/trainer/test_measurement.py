@@ -88,6 +88,11 @@ def test_a_group_is_measured_by_its_own_queries() -> None:
     assert interval.clusters == one.clusters_of("de") == 60
 
 
+def test_few_clusters_of_a_group_are_said() -> None:
+    said = "LowPower: vdr has below 100 independent queries in groups de (60), en (60)"
+    assert said in measurement_notes([grouped(some_results())])
+
+
 def test_a_gate_can_read_a_group_and_forbid_a_drop() -> None:
     """The first ten queries lose much: group de with them does not hold what en holds."""
     one = grouped(some_results(tuned=0.65))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
 from finetune_trainer.measurement import check_gates, wanted_metrics
-from finetune_trainer.models import ONLY, embedding_dimension, reload_model, save_model
+from finetune_trainer.models import ONLY, embedding_dimension, has_new_layers, reload_model, save_model
 from finetune_trainer.run import Run
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def measure_baselines(
     if material.has_new_head:
         run.note("the base model was not measured: its head is new, and its scores are random")
         return Baselines(published=of_published)
+    if has_new_layers(material.folders, spec.model):
+        run.note("the base model was measured with new layers, whose weights are random")
     base = measure_as_saved(run, material, material.model, scratch / "base")
     shutil.rmtree(scratch / "base")
     return Baselines(base, of_published)

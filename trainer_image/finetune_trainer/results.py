@@ -91,5 +91,9 @@ def _notes_of(one: Measurement) -> Iterator[str]:
             f"LowPower: {name} has {one.clusters} groups of {one.unit_name} that share no {share}; below"
             f" {LOW_POWER} an interval is wide, and covers the truth less often than it says"
         )
+    few = [f"{g} ({n})" for g in one.groups if (n := one.clusters_of(g)) < LOW_POWER]
+    if one.baseline is not None and few and one.clusters >= LOW_POWER:
+        where = ", ".join(few[:8])
+        yield f"LowPower: {name} has below {LOW_POWER} independent {one.unit_name} in groups {where}"
     if one.baseline is not None and one.tuned.headline not in one.baseline.by_dimension:
         yield f"{name}: no gain, since what it is compared with has no {one.tuned.headline} dimensions"

@@ -1,5 +1,6 @@
 """Embeddings of every kind of model, and how alike two of them are. Nothing here encodes."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,4 +92,7 @@ def _function(kind: str, similarity: str) -> Callable[[Any, Any], Tensor]:
 def _scored(function: Callable[[Any, Any], Tensor], one: Vectors, other: Vectors) -> Tensor:
     if isinstance(one.data, Tensor) and isinstance(other.data, Tensor) and not other.is_sparse:
         return function(one.data, other.data.to(one.device))
-    return function(one.data, other.data)
+    with warnings.catch_warnings():
+        # Products of sparse tensors go by way of CSR, and torch says once that this is in beta.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return function(one.data, other.data)

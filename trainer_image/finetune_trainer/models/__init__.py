@@ -10,7 +10,7 @@ from finetune_trainer.models.loading import ONLY, check_trust, load_model, reloa
 from finetune_trainer.models.routes import learning_rates, model_modalities, router_mapping
 from finetune_trainer.models.saving import save_model
 from finetune_trainer.models.trainable import make_trainable
-from finetune_trainer.models.untrained import has_new_head
+from finetune_trainer.models.untrained import has_new_head, has_new_layers
 
 __all__ = [
     "ONLY",
@@ -18,6 +18,7 @@ __all__ = [
     "check_trust",
     "embedding_dimension",
     "has_new_head",
+    "has_new_layers",
     "learning_rates",
     "load_model",
     "make_trainable",
