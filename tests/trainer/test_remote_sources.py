@@ -1,23 +1,29 @@
 """Models and tables from buckets, artifacts and ConfigMaps, with their Secrets, through the cache."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from finetune_api.model import Model
+from finetune_api.run_file import RunFile
 from finetune_api.tables import TableSource
 from finetune_api.uris import OciTarget
 from finetune_trainer.data import load_training_data
 from finetune_trainer.digests import model_digest
 from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUnavailable
+from finetune_trainer.interruption import StopRequest
 from finetune_trainer.model_files import read_model_files
+from finetune_trainer.pipeline import run_finetune
 from finetune_trainer.places import Places
 from finetune_trainer.registries import open_repository
+from finetune_trainer.run import Run
 from finetune_trainer.sources import fetch_model, fetch_table, list_files
-from tests.trainer.builders import a_spec, places_in, write_page
+from finetune_trainer.terminal import Lines
+from tests.trainer.builders import COLUMNS, a_spec, pairs, places_in, write_page
 from tests.trainer.servers.faults import Fault, Faults, running_faults
 from tests.trainer.servers.gcs import Gcs
 from tests.trainer.servers.programs import write_secret
@@ -280,6 +286,37 @@ def test_a_missing_config_map_or_key_is_named(
         fetch_table(table(uri), places)
     assert raised.value.reason == reason
     assert found in raised.value.message
+
+
+# All together
+
+
+def as_jsonl(rows: Sequence[Mapping[str, object]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+@pytest.mark.training
+def test_a_run_reads_a_bucket_a_registry_and_a_config_map_alike(
+    s3: S3, registry: Registry, bucket: str, places: Places, text_model: Path
+) -> None:
+    s3.put(bucket, {f"text/{n}": (text_model / n).read_bytes() for n in names_in(text_model)})
+    keys = write_secret(places.secrets / "docker", registry.keys())
+    repository = open_repository(OciTarget(registry.host, "team/rows"), keys)
+    digest = repository.push({"train.jsonl": as_jsonl(pairs(40))}, tag="1")
+    assert places.config_maps is not None
+    write_secret(places.config_maps / "rows", {"dev.jsonl": as_jsonl(pairs(20, start=100)).decode()})
+    spec = a_spec(
+        model={"uri": f"s3://{bucket}/text", "secretRef": {"name": "s3"}},
+        train={"uri": f"{repository.name}@{digest}", "secretRef": {"name": "docker"}},
+        dev={"name": "dev", "uri": "configmap://rows/dev.jsonl", "columns": COLUMNS},
+        training={"args": {"max_steps": 2}},
+    )
+    file = RunFile(namespace="team", name="search", uid="u-1", run=1, spec_hash="v1:0", spec=spec)
+    ending = run_finetune(Run(file, places, Lines(), StopRequest()))
+    assert ending.report.failure is None
+    assert ending.report.outcome == "Succeeded"
+    assert ending.report.lineage is not None
+    assert ending.report.lineage.model == model_digest(text_model)
 
 
 # A network that fails, and comes back

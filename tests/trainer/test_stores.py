@@ -3,9 +3,15 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from typing_extensions import override
 
 from finetune_api.uris import StoreUri
 from finetune_trainer import stores
@@ -230,6 +236,92 @@ def test_credentials_that_are_no_service_account_are_no_access(tmp_path: Path, c
         open_store(StoreUri("gs", "bucket", ""), secret)
     assert raised.value.reason in {"InvalidCredentials", "InvalidEndpoint"}
     assert "'gcs-key'" in raised.value.message
+
+
+@pytest.fixture
+def account() -> dict[str, str]:
+    """The key file of a service account, but for where it gets its tokens."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {
+        "type": "service_account",
+        "client_email": "robot@example.iam.gserviceaccount.com",
+        "private_key": private.decode(),
+    }
+
+
+@dataclass
+class Tokens:
+    """A server of tokens. status: of its answers."""
+
+    url: str = ""
+    status: int = 200
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def tokens() -> Iterator[Tokens]:
+    tokens = Tokens()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            tokens.asked.append(self.path)
+            body = json.dumps({"access_token": "short-lived", "expires_in": 3600}).encode()
+            self.send_response(tokens.status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        @override
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        tokens.url = f"http://127.0.0.1:{server.server_port}/token"
+        yield tokens
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def of_account(
+    gcs: Gcs, account: dict[str, str], tokens: Tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Store:
+    """A store that is opened with the account's key."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs.endpoint)
+    content = json.dumps({**account, "token_uri": tokens.url})
+    secret = write_secret(tmp_path / "gcs-key", {"credentials.json": content})
+    return open_store(StoreUri("gs", gcs.make(), ""), secret)
+
+
+def test_a_service_account_gets_its_tokens_where_its_key_says(of_account: Store, tokens: Tokens) -> None:
+    of_account.write("a", b"x")
+    assert of_account.read("a") == b"x"
+    assert set(tokens.asked) == {"/token"}
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_service_account_that_gets_no_token_is_no_access(
+    of_account: Store, tokens: Tokens, status: int
+) -> None:
+    tokens.status = status
+    with pytest.raises(NoAccess) as raised:
+        of_account.write("a", b"x")
+    assert "PRIVATE KEY" not in f"{raised.value}{raised.value.hint}"
+
+
+@pytest.mark.parametrize("token_uri", ["http://169.254.169.254/token", "file:///etc/passwd"])
+def test_a_service_account_cannot_send_for_its_tokens_to_the_metadata_service(
+    account: dict[str, str], tmp_path: Path, token_uri: str
+) -> None:
+    content = json.dumps({**account, "token_uri": token_uri})
+    secret = write_secret(tmp_path / "gcs-key", {"credentials.json": content})
+    with pytest.raises(InvalidSpec):
+        open_store(StoreUri("gs", "bucket", ""), secret)
 
 
 def test_keys_that_leave_their_folder_are_refused(s3: S3, tmp_path: Path) -> None:
