@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from finetune_api.evaluation import MetricReference
 from finetune_api.fields import IS_DECIMAL, ApiModel
+from finetune_api.model import Model
 from finetune_api.spec import FinetuneSpec
 
 VERSION = "v1"
@@ -23,7 +24,7 @@ def spec_hash(spec: FinetuneSpec) -> str:
     resources and limits do not count.
     """
     parts = {
-        "model": spec.model,
+        "model": _as_usual(spec.model),
         "data": spec.data,
         "loss": spec.loss,
         "training": spec.training,
@@ -45,6 +46,12 @@ def _metric_references(spec: FinetuneSpec, content: dict[str, Any]) -> Iterator[
     yield spec.evaluation.primary, content["evaluation"]["primary"]
     if spec.training.selection is not None:
         yield spec.training.selection, content["training"]["selection"]
+
+
+def _as_usual(model: Model) -> Model:
+    """The similarity that follows from the type says nothing, as if it were a default."""
+    unsaid = model.model_copy(update={"similarity": None})
+    return unsaid if unsaid.similarity_name == model.similarity_name else model
 
 
 def _canonical(value: Any) -> Any:

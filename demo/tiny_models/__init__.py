@@ -21,6 +21,7 @@ from demo.tiny_models.text import (
     build_text_reranker,
 )
 from demo.tiny_models.vision_language import (
+    build_language_model,
     build_vision_language_embedder,
     build_vision_language_model,
     build_vision_language_reranker,
@@ -31,6 +32,7 @@ __all__ = [
     "WIDTH",
     "build_audio_text_model",
     "build_clip_checkpoint",
+    "build_language_model",
     "build_masked_language_checkpoint",
     "build_multi_vector_model",
     "build_sparse_model",

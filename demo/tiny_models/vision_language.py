@@ -1,4 +1,4 @@
-"""Tiny models of the Qwen3-VL architecture: they read texts, images and video."""
+"""Tiny models of the Qwen3 architectures: a decoder of texts, and one of texts, images and video."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,8 @@ from sentence_transformers.cross_encoder.modules import LogitScore
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from transformers import (
     Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLProcessor,
@@ -55,6 +57,25 @@ def build_vision_language_model(
     config = _vision_language_config(tokenizer)
     processor = _vision_language_processor(tokenizer, pixels=page_size * page_size)
     save_checkpoint(path, Qwen3VLForConditionalGeneration, config, processor)
+
+
+def build_language_model(path: Path, texts: Sequence[str] | None = None) -> None:
+    """Save an untrained decoder of the Qwen3 architecture, which reads texts alone."""
+    tokenizer = _train_byte_pairs(texts or built_in_texts())
+    tokenizer.chat_template = _CHAT_TEMPLATE
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS // 2,
+        head_dim=WIDTH // HEADS,
+        max_position_embeddings=4096,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    save_checkpoint(path, Qwen3ForCausalLM, config, tokenizer)
 
 
 def build_vision_language_embedder(

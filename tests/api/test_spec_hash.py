@@ -11,6 +11,7 @@ from tests.api.specs import ABSENT, COMMIT, a_spec
 
 SAME_RESULT: dict[str, dict[str, Any]] = {
     "a default written out": {"training": {"batchSize": 64, "learningRate": "2e-5"}},
+    "the usual similarity written out": {"model.similarity": "cosine"},
     "an empty part": {"loss": {}, "training": {}, "runtime": {}},
     "the same rate in other words": {"training": {"learningRate": "0.00002"}},
     "a default in other words": {"training": {"epochs": "1.00", "warmupRatio": "1e-1"}},
@@ -24,6 +25,7 @@ SAME_RESULT: dict[str, dict[str, Any]] = {
 }
 OTHER_RESULT: dict[str, dict[str, Any]] = {
     "another model": {"model.uri": f"hf://owner/other@{COMMIT}"},
+    "another similarity": {"model.similarity": "dot"},
     "a prompt": {"model.prompts": {"query": "search: "}},
     "no prompt, instead of the saved ones": {"model.prompts": {}},
     "another column": {"data.train.0.columns.query": "title"},

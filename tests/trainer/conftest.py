@@ -26,6 +26,7 @@ TINY: dict[str, Callable[[Path], None]] = {
     "vision embedder": partial(tiny_models.build_vision_language_embedder, page_size=64),
     "vision reranker": partial(tiny_models.build_vision_language_reranker, head="LogitScore", page_size=64),
     "vision dense reranker": partial(tiny_models.build_vision_language_reranker, head="Dense", page_size=64),
+    "language": tiny_models.build_language_model,
     "clip": tiny_models.build_clip_checkpoint,
     "vision encoder": tiny_models.build_vision_encoder,
     "clap": tiny_models.build_audio_text_model,

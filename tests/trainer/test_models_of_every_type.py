@@ -93,6 +93,16 @@ STARTS: dict[str, Start] = {
         "vision", {"type": "Reranker", "head": YES_NO}, "Transformer LogitScore",
         [TEXT_PAIRS, IMAGE_PAIRS], 0,
     ),
+    "a decoder for embeddings": Start(
+        "language", {"pooling": "LastToken"}, "Transformer Pooling Normalize", [TEXTS], 64,
+    ),
+    "a decoder for a reranker by two tokens": Start(
+        "language", {"type": "Reranker", "head": YES_NO}, "Transformer LogitScore", [TEXT_PAIRS], 0,
+    ),
+    "a decoder for a reranker by a pooled vector": Start(
+        "language", {"type": "Reranker", "head": {"type": "Dense"}}, "Transformer Pooling Dense",
+        [TEXT_PAIRS], 0,
+    ),
     "a reranker of images by a pooled vector": Start(
         "vision dense reranker", {"type": "Reranker"}, "Transformer Pooling Dense", [IMAGE_PAIRS], 0,
     ),
@@ -188,6 +198,15 @@ def test_a_ready_model_gets_no_new_layer(tiny: Tiny, kind: str) -> None:
     with pytest.raises(InvalidSpec) as raised:
         load_model(tiny(name), a_model(type=kind, dense=32), seed=1)
     assert raised.value.reason == "LayerGiven"
+
+
+@pytest.mark.parametrize("name", ["clip", "clap"])
+def test_a_model_of_one_vector_for_an_input_has_none_per_token(tiny: Tiny, name: str) -> None:
+    with pytest.raises(InvalidSpec) as spec_error:
+        load_model(tiny(name), a_model(pooling="Mean"), seed=1)
+    with pytest.raises(InvalidModel) as model_error:
+        load_model(tiny(name), a_model(type="MultiVector"), seed=1)
+    assert spec_error.value.reason == model_error.value.reason == "NoTokenVectors"
 
 
 def test_random_weights_of_a_whole_whisper_are_found(tiny: Tiny) -> None:
