@@ -19,7 +19,7 @@ RUNNING_PHASES: tuple[Phase, ...] = ("Preparing", "Baseline", "Training", "Evalu
 Text = Annotated[str, StringConstraints(max_length=256)]
 Message = Annotated[str, StringConstraints(max_length=1024)]
 Time = Annotated[str, StringConstraints(max_length=32)]
-ArtifactUri = Annotated[str, StringConstraints(max_length=320)]
+ArtifactUri = Annotated[str, StringConstraints(max_length=384)]
 Value = Annotated[str, StringConstraints(max_length=24)]
 Count = Annotated[int, Field(ge=0)]
 

@@ -126,11 +126,10 @@ class Repositories:
                     files[path] = base64.b64decode(line["value"]["content"])
                 case "lfsFile":
                     files[path] = self.objects[line["value"]["oid"]]
-                case "deletedFile":
+                case _:
                     del files[path]
-        return _json(
-            {"commitUrl": "https://huggingface.co/o/n/commit/0", "commitOid": repository.commit(files)}
-        )
+        commit = repository.commit(files)
+        return _json({"commitUrl": f"https://huggingface.co/o/n/commit/{commit}", "commitOid": commit})
 
     def _tag(self, repository: Repository, method: str, name: str, body: bytes) -> Answer:
         if method == "DELETE":

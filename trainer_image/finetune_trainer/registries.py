@@ -5,6 +5,7 @@ Nothing is believed that does not have the digest it was asked for by.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from finetune_trainer.artifacts import (
     media_type_of,
     parse_manifest,
 )
-from finetune_trainer.errors import InvalidData, InvalidSpec, SourceUnavailable
+from finetune_trainer.errors import InvalidData, InvalidSpec, SourceUnavailable, TrainerError
 from finetune_trainer.registry_client import RegistryClient, read_credentials
 from finetune_trainer.retries import retried
 from finetune_trainer.storage import storage_errors
@@ -132,6 +133,16 @@ class Repository:
         """Remove an artifact with all of its tags; one that is not there is passed over."""
         url = self._url(self._client.repository.manifest_url(digest))
         retried(lambda: self._client.do_request(url, "DELETE"))
+
+    def require_writable(self) -> None:
+        """Raises NoAccess or InvalidSpec unless it may be pushed to: an upload is begun and given up."""
+        client = self._client
+        opened = retried(lambda: client.do_request(self._url(client.repository.upload_blob_url()), "POST"))
+        location = client._get_location(opened, client.repository)  # noqa: SLF001 - made absolute
+        if opened.status_code == requests.codes.not_found or not location:
+            raise InvalidSpec("RepositoryMissing", f"{self.name} does not exist, and cannot be made")
+        with suppress(TrainerError):  # some registries know no end but their own
+            client.do_request(location, "DELETE")
 
     def _url(self, path: str) -> str:
         return f"{self._client.prefix}://{path}"

@@ -3,17 +3,23 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from finetune_api.report import Report
 from finetune_api.run_file import RunFile
 from finetune_api.status import Artifact
+from finetune_api.uris import OciTarget, StoreUri
 from finetune_trainer.places import Places
 from finetune_trainer.publishing import LATEST, REPORT, Extras, Target, open_target, publish
+from finetune_trainer.publishing.artifacts import OWNER
+from finetune_trainer.registries import Repository, open_repository
+from finetune_trainer.stores import Store, open_store
 from tests.trainer.local_hub import Hub
+from tests.trainer.servers.faults import Fault, Faults
 
 SPEC: dict[str, Any] = {
     "model": {"uri": "pvc://data/model"},
@@ -233,6 +239,159 @@ class Volume:
             yield
         finally:
             os.fsync = original
+
+
+class _Wire:
+    """What happens on the way to a server; a refusal is as good as the end of the process."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self.refuse = 0
+        self.after: int | None = None
+        self.late: Callable[[], int | None] | None = None
+        self.at = LATEST
+        faults.next = self._next  # type: ignore[method-assign]
+
+    def _next(self, request: str) -> Fault:
+        if request.startswith(("GET", "HEAD")):
+            return Fault()
+        if self.at in request and self.late is not None:
+            late, self.late = self.late, None
+            if (status := late()) is not None:
+                return Fault(status=status)
+        if self.after is not None:
+            self.after -= 1
+            return Fault(status=HTTPStatus.FORBIDDEN) if self.after < 0 else Fault()
+        return Fault(status=self.refuse or None)
+
+    @contextmanager
+    def dead_after(self, writes: int) -> Iterator[None]:
+        self.after = writes
+        try:
+            yield
+        finally:
+            self.after = None
+
+    @contextmanager
+    def refusing(self, status: int) -> Iterator[None]:
+        self.refuse = status
+        yield
+        self.refuse = 0
+
+    @contextmanager
+    def meanwhile(self, late: Callable[[], int | None], at: str) -> Iterator[None]:
+        """at: in the request before which it happens; late: gives the answer, if it is not the server's."""
+        self.late, self.at = late, at
+        yield
+
+
+class Bucket:
+    """s3:// or gs://, with a proxy in front of the store."""
+
+    def __init__(self, places: Places, scheme: Literal["s3", "gs"], bucket: str, faults: Faults) -> None:
+        self.places = places
+        self.scheme: Literal["s3", "gs"] = scheme
+        self.bucket = bucket
+        # The store of the tests asks gs:// for no credentials.
+        self.secret = "store" if scheme == "s3" else None
+        self.wire = _Wire(faults)
+        self.count = 0
+
+    @property
+    def uri(self) -> str:
+        return f"{self.scheme}://{self.bucket}/models/search-{self.count}"
+
+    @property
+    def _store(self) -> Store:
+        uri = StoreUri(self.scheme, self.bucket, f"models/search-{self.count}")
+        return open_store(uri, self.places.secrets / self.secret if self.secret else None)
+
+    def fresh(self) -> None:
+        self.count += 1
+
+    def latest(self) -> Any:
+        return self._store.read_json(LATEST)
+
+    def put_latest(self, content: str) -> None:
+        self._store.write(LATEST, content.encode())
+
+    def files(self, name: str) -> dict[str, bytes]:
+        found = {o.key.removeprefix(f"{name}/"): o for o in self._store.list(name)}
+        return {key: self._store.read(o.key) or b"" for key, o in found.items()}
+
+    def names(self) -> set[str]:
+        keys = {o.key for o in self._store.list()}
+        return {name for key in keys if f"{(name := key.partition('/')[0])}/{REPORT}" in keys}
+
+    def killed(self, operation: int) -> AbstractContextManager[None]:
+        return self.wire.dead_after(operation - 1)
+
+    def meanwhile(self, content: str) -> AbstractContextManager[None]:
+        """rclone takes no conditions, so that the answer of AWS is given for it."""
+
+        def late() -> int | None:
+            self.put_latest(content)
+            return HTTPStatus.PRECONDITION_FAILED if self.scheme == "s3" else None
+
+        return self.wire.meanwhile(late, at=f"/{LATEST}" if self.scheme == "s3" else "ifGenerationMatch=0")
+
+    def read_only(self) -> AbstractContextManager[None]:
+        return self.wire.refusing(HTTPStatus.FORBIDDEN)
+
+    def full(self) -> AbstractContextManager[None]:
+        return self.wire.refusing(HTTPStatus.INSUFFICIENT_STORAGE)
+
+
+class RegistryRepository:
+    """oci://, with a proxy in front of the registry."""
+
+    secret = "docker"
+
+    def __init__(self, places: Places, name: str, faults: Faults) -> None:
+        self.places = places
+        self.name = name
+        self.wire = _Wire(faults)
+        self.count = 0
+
+    @property
+    def uri(self) -> str:
+        return f"oci://{self.wire.faults.host}/{self.name}/search-{self.count}"
+
+    @property
+    def repository(self) -> Repository:
+        uri = OciTarget(self.wire.faults.host, f"{self.name}/search-{self.count}")
+        return open_repository(uri, self.places.secrets / self.secret)
+
+    def fresh(self) -> None:
+        self.count += 1
+
+    def latest(self) -> Any:
+        manifest = self.repository.manifest("latest")
+        return json.loads(manifest.annotations[OWNER]) if manifest else None
+
+    def put_latest(self, content: str) -> None:
+        self.repository.push({"a.json": b"{}"}, tag="latest", annotations={OWNER: content})
+
+    def files(self, name: str) -> dict[str, bytes]:
+        manifest = self.repository.manifest(name)
+        layers = manifest.layers if manifest else ()
+        return {str(layer.name): self.repository.read(layer) for layer in layers}
+
+    def names(self) -> set[str]:
+        return set(self.repository.tags()) - {"latest"}
+
+    def killed(self, operation: int) -> AbstractContextManager[None]:
+        return self.wire.dead_after(operation - 1)
+
+    def meanwhile(self, content: str) -> AbstractContextManager[None]:
+        """Right before the version is pushed: nothing can be done after the last look."""
+        return self.wire.meanwhile(lambda: self.put_latest(content), at="/manifests/1-")  # type: ignore[func-returns-value]
+
+    def read_only(self) -> AbstractContextManager[None]:
+        return self.wire.refusing(HTTPStatus.FORBIDDEN)
+
+    def full(self) -> AbstractContextManager[None]:
+        return self.wire.refusing(HTTPStatus.INSUFFICIENT_STORAGE)
 
 
 class HubRepository:

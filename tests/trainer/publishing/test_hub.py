@@ -65,15 +65,6 @@ def test_a_commit_that_was_not_tagged_is_tagged_by_the_next_attempt(hub_place: H
     assert repository.tags == tags
 
 
-def test_a_later_run_stays_on_the_main_branch(hub_place: HubRepository) -> None:
-    late = opened(hub_place, run=1)
-    published(hub_place, "new", run=2)
-    latest = hub_place.latest()
-    with pytest.raises(TargetInUse, match="found one"):
-        publish(late, saved_model(hub_place.places, "old"), extras(late))
-    assert hub_place.latest() == latest
-
-
 def test_a_hub_that_knows_no_question_about_rights_is_believed(hub_place: HubRepository) -> None:
     hub_place.hub.repositories.knows_auth_check = False
     published(hub_place)

@@ -4,7 +4,8 @@
     <output.uri>/latest.json          {uri, digest, namespace, name, uid, run}; always of a whole version
 
 `target`, `versions` and `publication` have what must hold wherever models go; `store` says in what places
-differ, and every kind of place has a file: `folders` (pvc://), `hub_commits` (hf://).
+differ, and every kind of place has a file: `folders` (pvc://), `objects` (s3://, gs://), `hub_commits`
+(hf://), `artifacts` (oci://).
 """
 
 from finetune_trainer.publishing.publication import Extras, find_published, publish

@@ -46,7 +46,7 @@ class FolderStore:
         probe.write_bytes(b"")
         probe.unlink()
 
-    def write(self, name: str, model: Path, files: Mapping[str, bytes], *, latest: bytes | None) -> None:  # noqa: ARG002 - a write of its own here
+    def write(self, name: str, model: Path, files: Mapping[str, bytes], *, latest: bytes) -> None:  # noqa: ARG002 - a write of its own here
         write_folder(self.root / name, aside=self._aside(name), source=model, files=files)
 
     def write_latest(self, content: bytes, *, replace: bool) -> None:

@@ -95,15 +95,9 @@ class HubStore:
             self._require_free(head)
             self._tag_what_is_published(head)
 
-    def write(self, name: str, model: Path, files: Mapping[str, bytes], *, latest: bytes | None) -> None:
+    def write(self, name: str, model: Path, files: Mapping[str, bytes], *, latest: bytes) -> None:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        if latest is None:
-            raise TargetInUse(
-                "Superseded",
-                f"{self.uri} must not have a later run of this finetune on its main branch, found one",
-                "apply the spec anew: its next run goes on from there",
-            )
         contents: dict[str, Path | bytes] = {**model_files(model), **files, LATEST: latest}
         head = self._head()
         stale = [n for n in _files(head) if n not in contents and not n.startswith(".")]

@@ -37,8 +37,9 @@ def publish(target: Target, model: Path, extras: Extras) -> Artifact:
         uri = target.store.uri_of(name)
         artifact = Artifact(uri=uri, digest=digest, run=target.run.run, report=f"{uri}/{REPORT}")
         model_files(model)
-        superseded = _is_later(read_latest(target), target.run)
-        latest = None if superseded else _to_bytes(_latest_for(target, name, digest))
+        if _is_later(read_latest(target), target.run):
+            raise _superseded(target)
+        latest = _to_bytes(_latest_for(target, name, digest))
         try:
             target.store.write(name, model, extras(artifact), latest=latest)
         except FileExistsError as error:
@@ -88,6 +89,14 @@ def _finish(target: Target, name: str, digest: str) -> None:
         except FileExistsError as error:
             raise _overtaken(target) from error
     _prune(target, name)
+
+
+def _superseded(target: Target) -> TargetInUse:
+    return TargetInUse(
+        "Superseded",
+        f"{target.uri} must not have a later run than {target.run.run} of this finetune, found one",
+        "apply the spec anew: its next run goes on from there",
+    )
 
 
 def _overtaken(target: Target) -> SourceUnavailable:

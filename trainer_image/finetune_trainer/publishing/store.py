@@ -43,10 +43,11 @@ class VersionStore(Protocol):
         What an attempt left that needs only its last step is finished instead.
         """
 
-    def write(self, name: str, model: Path, files: Mapping[str, bytes], *, latest: bytes | None) -> None:
+    def write(self, name: str, model: Path, files: Mapping[str, bytes], *, latest: bytes) -> None:
         """Make a version of a saved model and further files; nobody takes it for one before it is whole.
 
-        latest: what LATEST will be, for places where both are one write; None if it must not be changed.
+        latest: what LATEST will be, for places where both are one write. May raise FileExistsError where
+        somebody else has written meanwhile.
         """
 
     def write_latest(self, content: bytes, *, replace: bool) -> None:

@@ -8,12 +8,16 @@ from typing import Any
 from finetune_api.run_file import RunFile
 from finetune_api.runtime import Output
 from finetune_api.uris import HfTarget, OciTarget, PvcUri, StoreUri, parse_target
-from finetune_trainer.errors import InvalidSpec, TargetInUse
+from finetune_trainer.errors import TargetInUse
 from finetune_trainer.hub import open_hub
 from finetune_trainer.places import Places
+from finetune_trainer.publishing.artifacts import ArtifactStore
 from finetune_trainer.publishing.folders import FolderStore
 from finetune_trainer.publishing.hub_commits import HubStore
+from finetune_trainer.publishing.objects import ObjectStore
 from finetune_trainer.publishing.store import LATEST, VersionStore
+from finetune_trainer.registries import open_repository
+from finetune_trainer.stores import open_store
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,12 @@ def _store(run: RunFile, output: Output, places: Places) -> VersionStore:
         case HfTarget():
             api = open_hub(places.token(output.secret_ref))
             return HubStore(uri.repository, api, places.work / "hub")
-        case StoreUri() | OciTarget():
-            raise InvalidSpec("UnknownTarget", f"{output.uri} cannot be published to yet")
+        case StoreUri():
+            store = open_store(uri, places.secret(output.secret_ref))
+            return ObjectStore(store, {"namespace": run.namespace, "name": run.name}, places.work)
+        case OciTarget():
+            repository = open_repository(uri, places.secret(output.secret_ref))
+            return ArtifactStore(uri, repository, places.work)
 
 
 def open_target(run: RunFile, places: Places) -> Target | None:
