@@ -132,6 +132,22 @@ def test_a_rerankers_pairs_are_looked_at_together(text_model: Path, places: Plac
     ]
 
 
+def test_what_the_model_refuses_of_a_sample_is_told_before_training(
+    text: SentenceTransformer, places: Places, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ValueError("no route for this\nand a long list")
+
+    write(data, pairs(2))
+    monkeypatch.setattr(text, "preprocess", refuse)
+    with pytest.raises(InvalidData) as raised:
+        fitted(text, places)
+    assert raised.value.reason == "UnreadableInput"
+    assert raised.value.message == (
+        "column 'query' in train set 'train' has inputs that the model cannot read: no route for this"
+    )
+
+
 def test_cutting_into_media_is_refused_before_training(
     vision: SentenceTransformer, places: Places, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

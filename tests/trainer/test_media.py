@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from finetune_trainer import recordings
-from finetune_trainer.data import load_training_data
+from finetune_trainer.data import load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.features import modalities, sampled
-from finetune_trainer.inputs import TrainingSet
+from finetune_trainer.inputs import RetrievalData, TrainingSet
 from finetune_trainer.media_formats import Modality, recording_format
 from finetune_trainer.places import Places
 from finetune_trainer.recordings import Sampling, decode_audio, decode_video, recording_problem
@@ -281,6 +281,30 @@ def test_columns_are_combined_into_one_of_mixed_inputs(places: Places, data: Pat
     assert cell["text"] == "page 1"
     assert isinstance(cell["image"], Image.Image)
     assert len(set(found.content_keys[:, 1])) == 3
+
+
+def test_structs_of_texts_and_paths_are_mixed_too(places: Places, data: Path) -> None:
+    write_page(data / "a.png", "a")
+    write_jsonl(data / "train.jsonl", [{"q": "a", "page": {"text": "a page", "image": "a.png"}}])
+    cell = training(places, **MIXED).rows[0]["positive"]
+    assert (cell["text"], cell["image"].size) == ("a page", (64, 64))
+
+
+def test_queries_and_corpus_have_mixes_of_their_own(places: Places, data: Path) -> None:
+    write_page(data / "a.png", "a")
+    write_jsonl(data / "queries.jsonl", [{"id": "q", "t": "what"}])
+    write_jsonl(data / "corpus.jsonl", [{"id": "d", "t": "a page", "i": "a.png"}])
+    write_jsonl(data / "qrels.jsonl", [{"q": "q", "d": "d"}])
+    corpus = {"uri": "pvc://data/corpus.jsonl", "id": "id", "input": "page"}
+    dev = {
+        "name": "dev",
+        "queries": {"uri": "pvc://data/queries.jsonl", "id": "id", "input": "t"},
+        "corpus": {**corpus, "combine": [{"name": "page", "text": "t", "image": "i"}]},
+        "qrels": {"uri": "pvc://data/qrels.jsonl", "query": "q", "document": "d"},
+    }
+    found = load_evaluation_data(a_spec(dev=dev), places)["dev"]
+    assert isinstance(found, RetrievalData)
+    assert set(found.corpus.inputs[0]) == {"text", "image"}
 
 
 def test_a_struct_of_media_is_mixed_in_its_own_order(places: Places, data: Path) -> None:

@@ -13,6 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -86,13 +87,23 @@ def _read_lists(cells: pa.ChunkedArray, feature: Any, spot: Spot) -> Column:
     items = flat.as_column(spot.column)
     ends = list(accumulate(lengths))
     keys = [joined_key(items.keys[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
-    offsets = pa.array([0, *ends], pa.int64())
-    listed = pa.LargeListArray.from_arrays(offsets, flat.storage.combine_chunks())
+    listed = pa.chunked_array(list(_lists(cells, flat.storage)))
     import datasets
 
-    whole = _Cells(datasets.LargeList(flat.feature), pa.chunked_array([listed]), tuple(keys))
+    whole = _Cells(datasets.LargeList(flat.feature), listed, tuple(keys))
     column = whole.as_column(spot.column)
     return Column(column.name, column.cells, column.keys, items, tuple(lengths))
+
+
+def _lists(cells: pa.ChunkedArray, items: pa.ChunkedArray) -> Iterator[pa.LargeListArray]:
+    """The items in lists again, piece by piece: one array holds at most 2 GB of media."""
+    start = 0
+    for chunk in cells.chunks:
+        ends = np.cumsum(pc.list_value_length(chunk).to_numpy(zero_copy_only=False))
+        count = int(ends[-1]) if len(ends) else 0
+        piece = items.slice(start, count).combine_chunks()
+        yield pa.LargeListArray.from_arrays(pa.array([0, *ends.tolist()], pa.int64()), piece)
+        start += count
 
 
 def _read_inputs(cells: pa.ChunkedArray, feature: Any, spot: Spot) -> _Cells:

@@ -5,6 +5,7 @@ template and route, and costs nothing to know of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,18 +36,47 @@ def check_lengths(
 ) -> list[str]:
     """A note for every place that has texts which are cut.
 
-    Raises InvalidData("MediaCutOff") when an input's end is cut off and media with it.
+    Raises InvalidData when an input's end is cut off and media with it, or when it cannot be read at all.
     """
     notes = []
     for sample in _samples(_scores_pairs(model), training, evaluation):
-        texts = [i for i in sample.inputs if _longer(i) is not None]
-        if share := _cut(model, texts, sample.task) / max(len(texts), 1):
-            notes.append(
-                f"{max(share, 0.01):.0%} of the texts of {sample.where} are longer than the"
-                f" {model.max_seq_length} tokens that the model takes; their ends are cut off"
-            )
-        _check_media(model, [i for i in sample.inputs if not _is_text(i)], sample)
+        with _misfits(model, sample):
+            notes += _look_at(model, sample)
     return notes
+
+
+def _look_at(model: "BaseModel", sample: Sample) -> list[str]:
+    for value in sample.inputs:
+        if not _is_text(value):
+            _read(model, [value], sample.task)
+    texts = [i for i in sample.inputs if _is_text(i)]
+    share = _cut(model, texts, sample.task) / max(len(texts), 1)
+    if not share:
+        return []
+    note = (
+        f"{max(share, 0.01):.0%} of the texts of {sample.where} are longer than the {model.max_seq_length}"
+        " tokens that the model takes; their ends are cut off"
+    )
+    return [note]
+
+
+@contextmanager
+def _misfits(model: "BaseModel", sample: Sample) -> Iterator[None]:
+    """What the library says of inputs that it cannot read, told as InvalidData.
+
+    Where the task is unknown a Router may not know its route: that is for the loss to settle.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if cuts_media(error):
+            raise media_cut_off(sample.where, f"{model.max_seq_length} tokens") from error
+        if sample.task is not None:
+            raise InvalidData(
+                "UnreadableInput",
+                f"{sample.where} has inputs that the model cannot read: {str(error).splitlines()[0][:300]}",
+                "take another model, or other columns",
+            ) from error
 
 
 def cuts_media(error: Exception) -> bool:
@@ -54,10 +84,10 @@ def cuts_media(error: Exception) -> bool:
     return isinstance(error, ValueError) and "token count between text and `input_ids`" in str(error)
 
 
-def media_cut_off(where: str, limit: object) -> InvalidData:
+def media_cut_off(where: str, limit: str) -> InvalidData:
     return InvalidData(
         "MediaCutOff",
-        f"{where} has inputs whose media do not fit into the {limit} tokens that the model takes",
+        f"{where} has inputs whose media do not fit into the {limit} that the model takes",
         "raise `model.maxSeqLength`, lower `model.processor.max_pixels`, or shorten the texts",
     )
 
@@ -141,11 +171,11 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, tuple) and all(isinstance(v, str) for v in value))
 
 
-def _longer(value: Any) -> Any:
-    """The input with one more word at its end, or None where it is no text."""
-    if isinstance(value, tuple) and _is_text(value):
-        return (*value[:-1], value[-1] + _ONE_MORE_WORD)
-    return value + _ONE_MORE_WORD if isinstance(value, str) else None
+def _longer(text: Any) -> Any:
+    """A text, or a pair of texts, with one more word at its end."""
+    if isinstance(text, tuple):
+        return (*text[:-1], text[-1] + _ONE_MORE_WORD)
+    return text + _ONE_MORE_WORD
 
 
 def _cut(model: "BaseModel", texts: Sequence[Any], task: str | None) -> int:
@@ -165,13 +195,3 @@ def _cut_at_once(model: "BaseModel", texts: Sequence[Any], task: str | None) -> 
 def _read(model: "BaseModel", inputs: Sequence[Any], task: str | None) -> dict[str, Any]:
     features: dict[str, Any] = model.preprocess(inputs, **({"task": task} if task else {}))
     return features
-
-
-def _check_media(model: "BaseModel", inputs: Sequence[Any], sample: Sample) -> None:
-    for value in inputs:
-        try:
-            _read(model, [value], sample.task)
-        except ValueError as error:
-            if cuts_media(error):
-                raise media_cut_off(sample.where, model.max_seq_length) from error
-            raise

@@ -17,6 +17,7 @@ import soxr
 from av.container import InputContainer
 from numpy.typing import NDArray
 
+from finetune_trainer.errors import InvalidData
 from finetune_trainer.images import MAX_PIXELS
 from finetune_trainer.media_formats import FLAC, MP3, OGG, WAV, Format, Modality, Problem, recording_format
 from finetune_trainer.wholeness import is_cut_off, promises_length
@@ -51,8 +52,13 @@ class Sampling:
         return max(self.min_frames, min(self.max_frames, round(seconds * self.frames_per_second)))
 
 
-class Unreadable(ValueError):
-    """A recording that was whole when it was checked cannot be decoded."""
+def _unreadable(kind: Kind, why: object) -> InvalidData:
+    """Of a recording that had nothing wrong when it was checked."""
+    return InvalidData(
+        f"Unreadable{kind.capitalize()}",
+        f"{kind} cannot be decoded: {why}",
+        "check the file, or remove its row",
+    )
 
 
 def recording_kind(encoded: bytes) -> Kind | None:
@@ -166,7 +172,7 @@ def decode_audio(encoded: bytes, rate: int | None) -> tuple[NDArray[np.float32],
     """(samples,) between -1 and 1, channels mixed to one, and their rate in Hz."""
     found = recording_format(encoded)
     if found is None:
-        raise Unreadable("audio of an unknown format")
+        raise _unreadable("audio", "its format is unknown")
     read = _by_sndfile(encoded) if found in _OF_SNDFILE else None
     samples, recorded = read or _by_ffmpeg(encoded, found)
     wanted = rate or recorded
@@ -193,7 +199,7 @@ def _by_ffmpeg(encoded: bytes, found: Format) -> tuple[NDArray[np.float32], int]
             frames = chain.from_iterable(resampler.resample(f) for f in chain(file.decode(stream), [None]))
             return np.concatenate([_mixed(frame.to_ndarray()) for frame in frames]), int(stream.rate)
     except av.FFmpegError as error:
-        raise Unreadable(f"audio cannot be decoded: {error}") from error
+        raise _unreadable("audio", error) from error
 
 
 def _mixed(samples: Any) -> NDArray[np.float32]:
@@ -206,7 +212,7 @@ def decode_video(encoded: bytes, sampling: Sampling) -> tuple[NDArray[np.uint8],
     """(frames, height, width, 3) spread evenly over the video, and what processors ask about it."""
     found = recording_format(encoded)
     if found is None:
-        raise Unreadable("video of an unknown format")
+        raise _unreadable("video", "its format is unknown")
     try:
         with _open(encoded, found) as file:
             stream = _stream(file, "video")
@@ -220,7 +226,7 @@ def decode_video(encoded: bytes, sampling: Sampling) -> tuple[NDArray[np.uint8],
                 if number in wanted
             ]
     except av.FFmpegError as error:
-        raise Unreadable(f"video cannot be decoded: {error}") from error
+        raise _unreadable("video", error) from error
     # Models pair frames: a single one is shown twice.
     shown = np.stack(frames if len(frames) > 1 else frames * 2)
     return shown, {
