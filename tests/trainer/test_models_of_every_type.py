@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from finetune_api.model import Model
@@ -252,6 +253,18 @@ def test_weights_are_kept_and_saved_as_the_spec_says(tiny: Tiny, tmp_path: Path,
     save_model(model, tmp_path / "saved", spec)
     for found in (model, reload_model(tmp_path / "saved", spec)):
         assert {str(p.dtype) for p in found.parameters()} == {f"torch.{weights}"}
+
+
+@pytest.mark.parametrize("name", ["vision", "language"])
+def test_positions_stay_precise_in_bfloat16(tiny: Tiny, tmp_path: Path, name: str) -> None:
+    """Rotary frequencies in bfloat16 would move every token, and be float32 again in the reloaded model."""
+    spec = a_model(pooling="LastToken", weights="bfloat16")
+    model = load_model(tiny(name), spec, seed=1)
+    save_model(model, tmp_path / "saved", spec)
+    reloaded = reload_model(tmp_path / "saved", spec)
+    assert np.array_equal(scores(model, spec, TEXTS), scores(reloaded, spec, TEXTS))
+    frequencies = [buffer for key, buffer in model.named_buffers() if "inv_freq" in key]
+    assert {buffer.dtype for buffer in frequencies} == {torch.float32}
 
 
 def test_attention_is_the_specs_also_when_reloaded(tiny: Tiny, tmp_path: Path) -> None:

@@ -114,7 +114,9 @@ def _build(checkpoints: Mapping[str, Checkpoint], spec: Model, options: Options)
 
 def _apply(model: "AnyModel", spec: Model, options: Options) -> None:
     any_model: Any = model
-    any_model.to(options.dtype)
+    for parameter in any_model.parameters():
+        # Not of the whole model: rotary frequencies are no parameters, and stay float32.
+        parameter.data = parameter.data.to(options.dtype)
     _compare_in_full(model, spec)
     if spec.max_active_dims is not None:
         any_model.max_active_dims = spec.max_active_dims
