@@ -8,7 +8,7 @@ from finetune_api.fields import ApiModel, ColumnName, Name, Rule, SecretRef
 from finetune_api.hard_negatives import HardNegatives
 from finetune_api.loss import Loss
 from finetune_api.tables import SUBSET, Combine, MaxRows, SplitName, TableSource, require_unique
-from finetune_api.uris import DataUri
+from finetune_api.uris import SECRET_OPENS_URI, DataUri
 
 _ROLES = Rule(
     "has(self.query) == has(self.positive) && has(self.query) != (has(self.inputs) && self.inputs.size() > 0)"
@@ -145,7 +145,7 @@ class EvalSet(ApiModel):
     """Column of the table, or of `queries`, by whose values results are also shown apart."""
     max_rows: MaxRows | None = None
     """Take only so many rows from the start of the table, or so many queries of `queries`."""
-    rules = (_EVAL_FORM, _EVAL_COLUMNS, SUBSET)
+    rules = (_EVAL_FORM, _EVAL_COLUMNS, SUBSET, SECRET_OPENS_URI)
 
     @model_validator(mode="after")
     def _mixes_are_unique(self) -> "EvalSet":

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from finetune_api.fields import ApiModel, ColumnName, DecimalString, Rule, SecretRef, UnitDecimal, ruled
 from finetune_api.tables import TableSource
-from finetune_api.uris import ModelUri
+from finetune_api.uris import SECRET_OPENS_URI, ModelUri
 
 _NOT_NEGATIVE = Rule("double(self) >= 0.0", "must not be negative", lambda v: float(v) >= 0)
 
@@ -18,6 +18,7 @@ class OtherModel(ApiModel):
     """Where it is, as for `model.uri`."""
     secret_ref: SecretRef | None = None
     """Secret of the model's source, as for `model.secretRef`."""
+    rules = (SECRET_OPENS_URI,)
 
 
 class MiningCorpus(TableSource):

@@ -15,7 +15,7 @@ from finetune_api.loss_table import (
     names_where,
     standing_names,
 )
-from finetune_api.uris import ModelUri
+from finetune_api.uris import SECRET_OPENS_URI, ModelUri
 
 Dimension = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -40,6 +40,7 @@ class Guide(ApiModel):
     """Where the guide is: an embedding model, as for `model.uri`."""
     secret_ref: SecretRef | None = None
     """Secret with the keys of its source, if it is not public."""
+    rules = (SECRET_OPENS_URI,)
 
 
 class InnerLoss(ApiModel):

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from finetune_api.fields import ApiModel, Args, Name, Rule, SecretRef
 from finetune_api.loss_table import ModelType
 from finetune_api.model_parts import Encoder, Head, Lora, Patterns, Pooling, Prompts, Tokens, Width
-from finetune_api.uris import ModelUri
+from finetune_api.uris import SECRET_OPENS_URI, ModelUri
 
 __all__ = ["Encoder", "Head", "Lora", "Model", "ModelType", "Prompts", "Similarity"]
 
@@ -87,6 +87,7 @@ class Model(ApiModel):
             "`model` must have either `uri` or `encoders`",
             lambda m: (m.uri is not None) != (m.encoders is not None),
         ),
+        SECRET_OPENS_URI,
         Rule(
             "!has(self.encoders) || ("
             + " && ".join(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from finetune_api.fields import ApiModel, Args, Name, PositiveUnitDecimal, Rule, SecretRef, UnitDecimal
-from finetune_api.uris import ModelUri
+from finetune_api.uris import SECRET_OPENS_URI, ModelUri
 
 Prompt = Annotated[str, StringConstraints(max_length=2048)]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -63,6 +63,7 @@ class Encoder(ApiModel):
             "an encoder must have `task`, `modality` or both",
             lambda e: e.task is not None or e.modality is not None,
         ),
+        SECRET_OPENS_URI,
     )
 
 

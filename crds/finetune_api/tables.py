@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, model_validator
 
 from finetune_api.fields import ApiModel, ColumnName, Rule, SecretRef
-from finetune_api.uris import DataUri
+from finetune_api.uris import SECRET_OPENS_URI, DataUri
 
 
 def require_unique(names: list[str], what: str) -> None:
@@ -75,7 +75,7 @@ class TableSource(ApiModel):
     combine: Combine = []
     """Columns of mixed inputs (a text with its image, say) to make of several columns. A struct column whose
     fields are called `text`, `image`, `audio` or `video` is one already."""
-    rules = (SUBSET,)
+    rules = (SUBSET, SECRET_OPENS_URI)
 
     @model_validator(mode="after")
     def _mixes_are_unique(self) -> "TableSource":

@@ -230,3 +230,11 @@ OutputUri = Annotated[
     _ShortText,
     *ruled(_allowed("pvc", "s3", "gs", "hf", "oci"), _HF_TARGET, _PVC, _STORE, _INSIDE, _OCI_TARGET),
 ]
+
+SECRET_OPENS_URI = Rule(
+    "!has(self.secretRef) || !has(self.uri)"
+    " || !(self.uri.startsWith('pvc://') || self.uri.startsWith('configmap://'))",
+    "`secretRef` must be left out for a pvc:// or configmap:// `uri`, which needs none",
+    lambda m: m.secret_ref is None or not (m.uri or "").startswith(("pvc://", "configmap://")),
+)
+"""Of every model that has both."""

@@ -45,6 +45,10 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
         {"data.eval.0.uri": "pvc://data/../other"},
         "a pvc://, s3:// or gs:// `uri` must not contain . or .. as a folder",
     ),
+    "a secret for a table on a volume": (
+        {"data.train.0.secretRef": {"name": "token"}},
+        "`secretRef` must be left out for a pvc:// or configmap:// `uri`, which needs none",
+    ),
     "a bucket with a capital letter": (
         {"model.uri": "s3://Bucket/model"},
         "an s3:// or gs:// `uri` must read s3://bucket/key, in letters, digits and . _ = @ + -",
@@ -438,7 +442,7 @@ ACCEPTED: dict[str, Changes] = {
             "sampling": "Random",
             "corpus": {"uri": f"hf://owner/corpus@{COMMIT}", "split": "train", "input": "text"},
             "retriever": {"uri": "pvc://models/retriever"},
-            "crossEncoder": {"uri": "pvc://models/reranker", "secretRef": {"name": "token"}},
+            "crossEncoder": {"uri": "s3://models/reranker", "secretRef": {"name": "token"}},
         },
     },
     "nothing but what is required": {"output": ABSENT, "evaluation.gates": ABSENT},

@@ -17,7 +17,7 @@ SAME_RESULT: dict[str, dict[str, Any]] = {
     "a default in other words": {"training": {"epochs": "1.00", "warmupRatio": "1e-1"}},
     "another gate": {"evaluation.gates": [{"evaluator": "dev", "minimum": "0.1"}]},
     "no gate": {"evaluation.gates": ABSENT},
-    "a secret": {"model.secretRef": {"name": "token"}, "data.train.0.secretRef": {"name": "token"}},
+    "a secret": {"model.secretRef": {"name": "token"}},
     "more memory": {"runtime": {"resources": {"limits": {"memory": "1Gi"}}, "gpusPerNode": 0}},
     "other limits": {"limits": {"retries": 0}},
     "more versions kept": {"output.keep": 9},
