@@ -11,8 +11,7 @@ from finetune_api.spec import FinetuneSpec
 def check_columns(where: str, loss: Loss, train_set: TrainSet, spec: FinetuneSpec) -> None:
     """Raises Refused for columns that the named loss does not take, and a batch size that it cannot have.
 
-    where: path of the loss in the spec. Hard negatives add columns when they are mined, so that only the
-    label can be judged then.
+    where: path of the loss in the spec. Hard negatives count with the columns that they will add.
     """
     name = loss.inner_name or loss.name
     if name is None or LOSSES[spec.model.type][name].wrapper:
@@ -21,15 +20,16 @@ def check_columns(where: str, loss: Loss, train_set: TrainSet, spec: FinetuneSpe
     _check_batch_size(traits, spec)
     columns = train_set.columns
     inputs, label = len(columns.inputs_by_name), columns.label is not None
-    mined = spec.data.hard_negatives is not None
+    if spec.data.hard_negatives is not None and columns.is_unlabelled_pair:
+        inputs += spec.data.hard_negatives.per_query
     as_list = traits.lists and inputs == 2
     low, high = traits.inputs
-    columns_fit = mined or as_list or low <= inputs <= high
+    columns_fit = as_list or low <= inputs <= high
     label_fits = (label or traits.label_optional) if traits.labels else not label
     if not columns_fit or not label_fits:
         raise Refused(
             "LossDoesNotFit",
-            f"`{where}` is {name}, which takes {wanted_text(traits)}; train set {train_set.name!r} names"
+            f"`{where}` is {name}, which takes {wanted_text(traits)}; train set {train_set.name!r} has"
             f" {inputs} input column{'s' if inputs > 1 else ''} and {'a' if label else 'no'} label",
             "name other columns, or another loss",
         )

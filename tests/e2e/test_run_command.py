@@ -203,19 +203,16 @@ def test_hard_negatives_are_found_before_training_and_kept_for_the_next_run(home
     assert code == ExitCode.DONE, output
     assert "2 hard negatives for each of 200 rows of train set 'train' were found among" in output
     assert (home / "work" / "report.html").is_file()
-    (kept,) = (home / "work" / "negatives").iterdir()
+    (kept,) = (home / "work" / "cache" / "negatives").iterdir()
     before = kept.stat().st_mtime_ns
     spec["training"]["learningRate"] = "1e-3"
     assert run_here(home, spec)[0] == ExitCode.DONE
-    assert [f.stat().st_mtime_ns for f in (home / "work" / "negatives").iterdir()] == [before]
+    assert [f.stat().st_mtime_ns for f in (home / "work" / "cache" / "negatives").iterdir()] == [before]
 
-    spec["loss"] = {"name": "ContrastiveLoss"}
+    spec["loss"] = {"name": "TripletLoss"}
     code, output = run_here(home, spec)
-    assert code == ExitCode.BAD_DATA
-    assert (
-        "train set 'train' has 4 input columns (query, positive, negative_0, negative_1) and no label"
-        in output
-    )
+    assert code == ExitCode.BAD_SPEC
+    assert "TripletLoss, which takes 3 input columns and no label; train set 'train' has 4" in output
 
 
 @pytest.mark.training

@@ -173,7 +173,7 @@ def test_arguments_of_the_default_may_be_those_of_any_loss_that_the_columns_allo
         (
             {"loss": {"name": "TripletLoss"}},
             "LossDoesNotFit",
-            "which takes 3 input columns and no label; train set 'train' names 2 input columns and no label",
+            "which takes 3 input columns and no label; train set 'train' has 2 input columns and no label",
         ),
         (
             {"train": {"loss": {"name": "CoSENTLoss"}}},
@@ -186,7 +186,7 @@ def test_arguments_of_the_default_may_be_those_of_any_loss_that_the_columns_allo
                 "loss": {"name": "MegaBatchMarginLoss"},
             },
             "LossDoesNotFit",
-            "names 2 input columns and a label",
+            "has 2 input columns and a label",
         ),
         (
             {

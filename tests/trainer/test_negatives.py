@@ -21,8 +21,9 @@ from finetune_trainer import negatives as module
 from finetune_trainer.data import load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import TrainingData, TrainingSet
+from finetune_trainer.mining_pool import with_stand_ins
 from finetune_trainer.models import load_model
-from finetune_trainer.negatives import mine_negatives, with_stand_ins
+from finetune_trainer.negatives import mine_negatives
 from finetune_trainer.places import Places
 from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl, write_page
 from tests.trainer.media_files import write_wav
@@ -231,7 +232,7 @@ def test_what_was_mined_is_kept_for_the_next_attempt_and_mined_anew_for_other_se
     model: SentenceTransformer, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = mine(model, places, {"perQuery": 2})
-    (file,) = (places.work / "negatives").iterdir()
+    (file,) = (places.cache / "negatives").iterdir()
     kept = json.loads(file.read_text())
     texts = {row["p"] for row in rows()} | {row["q"] for row in rows()}
     assert not texts & {*kept, *(key for keys in kept.values() for key in keys)}
@@ -306,7 +307,16 @@ def test_another_model_searches_for_one_that_cannot(
     settings = {"perQuery": 2, "retriever": {"uri": "pvc://models/retriever"}}
     by_other, _ = mine(None, places, settings)
     assert by_other.rows["negative_0"][:] == found.rows["negative_0"][:]
-    assert len(list((places.work / "negatives").iterdir())) == 2
+    assert len(list((places.cache / "negatives").iterdir())) == 2
+
+
+def test_a_broken_file_in_the_cache_is_mined_anew(model: SentenceTransformer, places: Places) -> None:
+    first, _ = mine(model, places, {"perQuery": 2})
+    (file,) = (places.cache / "negatives").iterdir()
+    file.write_bytes(file.read_bytes()[:50])
+    again, _ = mine(model, places, {"perQuery": 2})
+    assert again.digest == first.digest
+    assert json.loads(file.read_text())
 
 
 def test_images_are_mined_as_texts_are(vision_model: Path, places: Places) -> None:

@@ -109,7 +109,16 @@ def test_every_problem_is_told_and_what_stands_on_it_is_skipped(places: Places) 
         ({"data.eval.0.uri": "pvc://data/train.jsonl"}, "overlap", "Overlap"),
         ({"data.train.0.uri": "pvc://data/pages.jsonl"}, "inputs of the model", "UnsupportedModality"),
         ({"output": {"uri": "pvc://other/out"}}, "target", "VolumeMissing"),
-        ({"loss": {"name": "TripletLoss"}}, "losses", "LossDoesNotFit"),
+        ({"loss": {"name": "TripletLoss"}}, "arguments", "LossDoesNotFit"),
+        (
+            {
+                "loss": {"name": "ContrastiveLoss"},
+                "data.train.0.uri": "pvc://data/scored.jsonl",
+                "data.train.0.columns.label": "score",
+            },
+            "losses",
+            "LossDoesNotFit",
+        ),
         ({"model.type": "MultiVector"}, "model", "WrongType"),
         ({"model.trustRemoteCode": True}, "arguments", "RemoteCodeNotAllowed"),
     ],
@@ -118,6 +127,7 @@ def test_every_problem_is_told_and_what_stands_on_it_is_skipped(places: Places) 
 def test_a_problem_shows_where_it_is(places: Places, changes: Any, what: str, reason: str) -> None:
     names = [write_page(places.volume("data") / f"{n}.png", str(n)).name for n in range(8)]
     write_jsonl(places.volume("data") / "pages.jsonl", [{"q": f"page {n}", "p": n} for n in names])
+    write_jsonl(places.volume("data") / "scored.jsonl", [{**row, "score": 0.25} for row in pairs(40)])
     spec = spec_with()
     for path, value in changes.items():
         *parents, last = path.split(".")

@@ -1,12 +1,15 @@
-"""What hard negatives are looked for in: the different contents of a set and of a corpus, numbered."""
+"""What hard negatives are looked for in, and for: the contents of a set and of a corpus, and its shape."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from finetune_api.hard_negatives import HardNegatives
+from finetune_api.spec import FinetuneSpec
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.inputs import TrainingSet
+from finetune_trainer.inputs import TrainingData, TrainingSet
 from finetune_trainer.places import Places
 from finetune_trainer.tables import read_table
 
@@ -65,3 +68,39 @@ def distinct(
 
 def keys_of(one: TrainingSet, column: int) -> list[str]:
     return [key.decode() for key in one.content_keys[:, column].tolist()]
+
+
+def with_stand_ins(training: TrainingData, spec: FinetuneSpec) -> TrainingData:
+    """The sets in the shape that mining will give them, for checks that should not wait for it.
+
+    Each row's own positive stands for its negatives, told apart from everything by keys of its own.
+    """
+    import datasets
+
+    settings = spec.data.hard_negatives
+    if settings is None:
+        return training
+    sets = []
+    for one in training.sets:
+        if can_be_mined(one):
+            names = names_of_negatives(one, settings.per_query)
+            positives = one.rows.select_columns(["positive"])
+            columns = [positives.rename_column("positive", name) for name in names]
+            keys = [[f"{row}.{n}" for n in range(len(names))] for row in range(len(one.rows))]
+            one = replace(  # noqa: PLW2901 - what it stands for
+                one,
+                rows=datasets.concatenate_datasets([one.rows, *columns], axis=1),
+                content_keys=np.hstack([one.content_keys, np.array(keys, dtype="S32")]),
+            )
+        sets.append(one)
+    return TrainingData(tuple(sets))
+
+
+def names_of_negatives(one: TrainingSet, count: int) -> list[str]:
+    """Of the columns to come, behind those that the table has."""
+    first = len(one.input_columns) - 2
+    return [f"negative_{first + n}" for n in range(count)]
+
+
+def can_be_mined(one: TrainingSet) -> bool:
+    return not one.label and one.input_columns[:2] == ["query", "positive"]

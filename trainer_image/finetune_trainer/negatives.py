@@ -1,13 +1,15 @@
 """Hard negatives for sets of queries and positives: mined once with the base model, kept as ids.
 
 Contents are told apart by their content keys alone, so that texts, images and everything else go one way and
-nothing is decoded but for encoding. What was mined is kept below `places.work` under a digest of all that it
+nothing is decoded but for encoding. What was mined is kept in the cache under a digest of all that it
 depends on: an attempt that begins anew, or a later run with another loss, does not search again.
 """
 
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +22,15 @@ from finetune_trainer.errors import InvalidData, InvalidSpec
 from finetune_trainer.inputs import EvaluationData, RetrievalData, TrainingData, TrainingSet
 from finetune_trainer.mining import Exclusions, Pairs, choose, depth_of, find_candidates, rescored
 from finetune_trainer.mining_models import Helpers, encode_blocks, open_helpers, rerank
-from finetune_trainer.mining_pool import INPUT, Pool, distinct, keys_of, pool_of
+from finetune_trainer.mining_pool import (
+    INPUT,
+    Pool,
+    can_be_mined,
+    distinct,
+    keys_of,
+    names_of_negatives,
+    pool_of,
+)
 from finetune_trainer.places import Places
 from finetune_trainer.recipes import without_secrets
 from finetune_trainer.storage import storage_errors
@@ -52,7 +62,7 @@ def mine_negatives(
     settings = spec.data.hard_negatives
     if settings is None:
         return training, []
-    if not any(map(_can_be_mined, training.sets)):
+    if not any(map(can_be_mined, training.sets)):
         raise InvalidSpec(
             "NothingToMine",
             "`data.hardNegatives` needs a train set with `query` and `positive` and without `label`",
@@ -62,7 +72,7 @@ def mine_negatives(
     barred = _answers_of_evaluation(evaluation)
     sets, notes = [], []
     for one in training.sets:
-        if not _can_be_mined(one):
+        if not can_be_mined(one):
             sets.append(one)
             continue
         pool = pool_of(one, settings, places)
@@ -73,53 +83,17 @@ def mine_negatives(
     return TrainingData(tuple(sets)), notes
 
 
-def with_stand_ins(training: TrainingData, spec: FinetuneSpec) -> TrainingData:
-    """The sets in the shape that mining will give them, for checks that should not wait for it.
-
-    Each row's own positive stands for its negatives, told apart from everything by keys of its own.
-    """
-    import datasets
-
-    settings = spec.data.hard_negatives
-    if settings is None:
-        return training
-    sets = []
-    for one in training.sets:
-        if _can_be_mined(one):
-            names = _names_of_negatives(one, settings.per_query)
-            positives = one.rows.select_columns(["positive"])
-            columns = [positives.rename_column("positive", name) for name in names]
-            keys = [[f"{row}.{n}" for n in range(len(names))] for row in range(len(one.rows))]
-            one = replace(  # noqa: PLW2901 - what it stands for
-                one,
-                rows=datasets.concatenate_datasets([one.rows, *columns], axis=1),
-                content_keys=np.hstack([one.content_keys, np.array(keys, dtype="S32")]),
-            )
-        sets.append(one)
-    return TrainingData(tuple(sets))
-
-
-def _names_of_negatives(one: TrainingSet, count: int) -> list[str]:
-    """Of the columns to come, behind those that the table has."""
-    first = len(one.input_columns) - 2
-    return [f"negative_{first + n}" for n in range(count)]
-
-
 def count_documents(spec: FinetuneSpec, training: TrainingData, places: Places) -> dict[str, int]:
     """Documents to search in, for each set that will be mined. Raises InvalidData where they are too few."""
     settings = spec.data.hard_negatives
     if settings is None:
         return {}
-    sets = [one for one in training.sets if _can_be_mined(one)]
+    sets = [one for one in training.sets if can_be_mined(one)]
     counts = {one.name: len(pool_of(one, settings, places).keys) for one in sets}
     for one in sets:
         if counts[one.name] <= settings.skip_top + settings.per_query:
             raise _too_few(one.name, len(one.rows), len(one.rows), settings.per_query, counts[one.name])
     return counts
-
-
-def _can_be_mined(one: TrainingSet) -> bool:
-    return not one.label and one.input_columns[:2] == ["query", "positive"]
 
 
 def _answers_of_evaluation(evaluation: Sequence[EvaluationData]) -> frozenset[str]:
@@ -147,14 +121,15 @@ class _Mining:
 
     def cached(self, places: Places) -> Mapping[str, list[str]]:
         """Content key of each query -> content keys of its negatives."""
-        file = places.work / "negatives" / f"{self._digest().removeprefix('sha256:')}.json"
+        file = places.cache / "negatives" / f"{self._digest().removeprefix('sha256:')}.json"
         with storage_errors("keeping the mined negatives"):
-            if file.is_file():
-                kept: dict[str, list[str]] = json.loads(file.read_text(encoding="utf-8"))
+            if (kept := _read_kept(file)) is not None:
                 return kept
             mined = self._mine()
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_file(file, json.dumps(mined).encode(), aside=file.with_suffix(".unfinished"))
+            # Runs that share the cache may mine the same at one time.
+            aside = file.with_suffix(f".{uuid.uuid4().hex}.unfinished")
+            write_file(file, json.dumps(mined).encode(), aside=aside)
         return mined
 
     def _digest(self) -> str:
@@ -203,6 +178,15 @@ class _Mining:
         return Exclusions(pairs([1]), known, np.array(barred, dtype=np.int64))
 
 
+def _read_kept(file: Path) -> dict[str, list[str]] | None:
+    """What an earlier run has mined; None without, or when a broken disk has left something else."""
+    try:
+        kept: dict[str, list[str]] = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return kept
+
+
 def _extended(
     one: TrainingSet, pool: Pool, mined: Mapping[str, list[str]], count: int
 ) -> tuple[TrainingSet, str]:
@@ -218,7 +202,7 @@ def _extended(
     chosen = [[document_of[d] for d in mined[queries[row]]] for row in kept]
     columns = [
         pool.inputs.select([row[n] for row in chosen]).rename_column(INPUT, name)
-        for n, name in enumerate(_names_of_negatives(one, count))
+        for n, name in enumerate(names_of_negatives(one, count))
     ]
     keys = np.array([mined[queries[row]] for row in kept], dtype="S32").reshape(-1, count)
     rows = one.rows.select(kept) if lost else one.rows

@@ -81,7 +81,7 @@ class Preflight:
 def check_run(run: RunFile, places: Places, preflight: Preflight) -> None:
     """Look at spec, data, model and target of a run, in the order in which a run would meet them."""
     spec = run.spec
-    preflight.look("arguments", lambda: check_arguments(run))
+    arguments = preflight.look("arguments", lambda: check_arguments(run))
     preflight.look("target", lambda: check_target(run, places))
     training = _train_sets(spec, places, preflight)
     evaluation = _eval_sets(spec, places, preflight)
@@ -101,6 +101,9 @@ def check_run(run: RunFile, places: Places, preflight: Preflight) -> None:
     rows = kept or training
     if spec.data.hard_negatives is not None:
         preflight.look("hard negatives", lambda: check_negatives(spec, rows, places))
+    if arguments is None:
+        preflight.skip("losses", "not looked at: the arguments are wrong")
+        return
     losses = preflight.look("losses", lambda: check_losses(spec, models[0], rows))
     if losses is not None:
         preflight.look("batches", lambda: check_batches(spec, losses, rows))

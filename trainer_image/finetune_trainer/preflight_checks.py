@@ -145,7 +145,7 @@ def check_losses(
     """The loss of every set, in the shape that it will have with its hard negatives."""
     from finetune_trainer.losses.choice import choose_loss
     from finetune_trainer.losses.chosen import ModelFacts
-    from finetune_trainer.negatives import with_stand_ins
+    from finetune_trainer.mining_pool import with_stand_ins
 
     facts = ModelFacts(
         type=spec.model.type,

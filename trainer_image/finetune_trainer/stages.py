@@ -26,6 +26,7 @@ from finetune_trainer.measurement import (
     wanted_dimensions,
 )
 from finetune_trainer.measuring import Baselines
+from finetune_trainer.mining_pool import with_stand_ins
 from finetune_trainer.models import (
     check_dimensions,
     check_trust,
@@ -34,7 +35,7 @@ from finetune_trainer.models import (
     load_model,
     make_trainable,
 )
-from finetune_trainer.negatives import mine_negatives, with_stand_ins
+from finetune_trainer.negatives import mine_negatives
 from finetune_trainer.results import Results, Sources, measurement_notes
 from finetune_trainer.run import Run
 from finetune_trainer.sources import Fetched, fetch_model
