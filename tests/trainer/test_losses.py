@@ -252,6 +252,10 @@ def test_cached_losses_refuse_static_embeddings_and_the_default_is_not_cached(
         ([1.0, float("inf")], "LabelNotANumber"),
         ([[1.0], [float("nan")]], "LabelNotANumber"),
         ([[1.0], [1.0, 2.0]], "LabelLengths"),
+        ([[], []], "LabelNotANumber"),
+        ([["a"], ["b"]], "LabelNotANumber"),
+        ([[1.0, None], [1.0, 2.0]], "LabelNotANumber"),
+        ([[[1.0], [1.0, 2.0]], [[1.0], [1.0]]], "LabelLengths"),
     ],
     ids=str,
 )
@@ -263,6 +267,20 @@ def test_labels_of_the_wrong_kind_are_refused(
         choose_loss(data, model_facts(model, "Embedding"), spec_of("Embedding"))
     assert raised.value.reason == reason
     assert "train set 'train'" in raised.value.message
+
+
+@pytest.mark.parametrize("scores", [[[1.0], [1.0, 0.0]], [[1.0, 0.5], [1.0]]])
+def test_every_document_of_a_list_needs_a_score(models: dict[str, Any], scores: list[list[float]]) -> None:
+    data = train_set(input_0=["a", "b"], input_1=[["c", "d"], ["e", "f"]], label=scores)
+    with pytest.raises(InvalidData, match="must have a score for each document of a row: row"):
+        choose_loss(data, model_facts(models["Reranker"], "Reranker"), spec_of("Reranker"))
+
+
+def test_labels_of_any_number_type_are_taken(model: SentenceTransformer) -> None:
+    data = train_set(input_0=["a", "b"], input_1=["c", "d"], label=[True, False])
+    chosen = choose_loss(data, model_facts(model, "Embedding"), spec_of("Embedding", {"name": "SoftmaxLoss"}))
+    rows, classes = prepare_rows(data, chosen)
+    assert (rows["label"][:], classes) == ([1, 0], 2)
 
 
 @pytest.mark.parametrize("loss", ["CoSENTLoss", "ContrastiveLoss", "SoftmaxLoss"])

@@ -1,8 +1,9 @@
 """Whether a chosen loss can be computed with the model."""
 
 from finetune_trainer.errors import InvalidData, InvalidSpec
-from finetune_trainer.inputs import LABEL, TrainingSet
+from finetune_trainer.inputs import TrainingSet
 from finetune_trainer.losses.chosen import ChosenLoss, ModelFacts
+from finetune_trainer.losses.shapes import label_column
 
 
 def check_model(chosen: ChosenLoss, facts: ModelFacts, data: TrainingSet, where: str) -> None:
@@ -60,7 +61,7 @@ def _check_outputs(chosen: ChosenLoss, facts: ModelFacts, data: TrainingSet, whe
         )
     if chosen.name != "CrossEntropyLoss":
         return
-    classes = max(data.rows.with_format(None)[LABEL][:]) + 1
+    classes = int(label_column(data).to_numpy(zero_copy_only=False).max()) + 1
     if classes > facts.outputs:
         raise InvalidSpec(
             "LossDoesNotFitModel",
@@ -71,7 +72,7 @@ def _check_outputs(chosen: ChosenLoss, facts: ModelFacts, data: TrainingSet, whe
 
 
 def _check_vectors(chosen: ChosenLoss, facts: ModelFacts, data: TrainingSet) -> None:
-    first = data.rows.with_format(None)[LABEL][0]
+    first = label_column(data)[0].as_py()
     nested = isinstance(first[0], list)
     length, wanted = len(first[0] if nested else first), chosen.args.get("projection_dim") or facts.width
     if wanted and length != wanted:

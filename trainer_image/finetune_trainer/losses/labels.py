@@ -1,10 +1,14 @@
 """Labels as a loss wants them: whole numbers for classes, else numbers of one precision."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import LABEL, TrainingSet
 from finetune_trainer.losses.chosen import ChosenLoss
+from finetune_trainer.losses.shapes import is_list, label_column
 
 if TYPE_CHECKING:
     import datasets
@@ -17,29 +21,24 @@ def prepare_rows(data: TrainingSet, chosen: ChosenLoss) -> "tuple[datasets.Datas
     """
     import datasets
 
-    if chosen.label is None:
-        return data.rows.with_format(None), 0
     rows = data.rows.with_format(None)
-    labels = rows[LABEL][:]
-    if chosen.label in {"Binary", "Class", "Unit", "Score"} and len(set(labels)) < 2:
+    if chosen.label is None:
+        return rows, 0
+    labels = label_column(data)
+    if not is_list(labels) and len(labels.unique()) < 2:
         raise InvalidData(
             "LabelsAllEqual",
-            f"labels of train set {data.name!r} must differ, found {labels[0]!r} in all {len(labels)} rows",
+            f"labels of train set {data.name!r} must differ, found {labels[0].as_py()!r} in all {len(labels)}"
+            " rows",
             "add rows with other labels",
         )
-    classes = max(labels) + 1 if chosen.label == "Class" else 0
-    features = datasets.Features({LABEL: _feature(chosen.label, labels[0])})
-    column = datasets.Dataset.from_dict({LABEL: labels}, features=features)
-    return datasets.concatenate_datasets([rows.remove_columns(LABEL), column], axis=1), classes
+    classes = pc.max(labels).as_py() + 1 if chosen.label == "Class" else 0
+    column = datasets.Dataset.from_dict({LABEL: labels.cast(_type(chosen.label, labels.type))})
+    return datasets.concatenate_datasets([rows.remove_columns(LABEL), column], axis=1), int(classes)
 
 
-def _feature(kind: str, example: Any) -> Any:
-    import datasets
-
-    if kind == "Class":
-        return datasets.Value("int64")
-    number = datasets.Value("float32")
-    if not isinstance(example, list):
-        return number
-    nested = isinstance(example[0], list)
-    return datasets.List(datasets.List(number) if nested else number)
+def _type(kind: str, found: pa.DataType) -> pa.DataType:
+    """Whole numbers for classes, single precision for the rest, in lists where there are lists."""
+    if hasattr(found, "value_type"):
+        return pa.list_(_type(kind, found.value_type))
+    return pa.int64() if kind == "Class" else pa.float32()

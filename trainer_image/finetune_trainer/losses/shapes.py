@@ -1,13 +1,24 @@
 """The shape of a train set: how many inputs a row has, and what its label can be taken for."""
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from finetune_api.loss_defaults import WORDS, Shape
 from finetune_api.loss_table import LabelKind
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.inputs import LABEL, TrainingSet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def label_column(data: TrainingSet) -> "pa.Array":
+    """The labels as Arrow has them: vectors of a teacher are too many for objects of Python."""
+    column = data.rows.select_columns([LABEL]).with_format("arrow")[:][LABEL]
+    return column.combine_chunks()
 
 
 def label_kinds(data: TrainingSet) -> list[LabelKind]:
@@ -17,39 +28,52 @@ def label_kinds(data: TrainingSet) -> list[LabelKind]:
     """
     if not data.label:
         return []
-    labels = data.rows.with_format(None)[LABEL][:]
-    _check_present(data, labels)
-    inputs = len(data.input_columns)
-    if isinstance(labels[0], list):
-        return _kinds_of_lists(data, labels)
-    kinds = _kinds_of_numbers(data, labels)
-    return ["Margins", *kinds] if inputs == 3 else kinds
-
-
-def _check_present(data: TrainingSet, labels: Sequence[Any]) -> None:
-    missing = sum(label is None for label in labels)
-    if missing:
+    labels = label_column(data)
+    if labels.null_count:
         raise InvalidData(
             "LabelMissing",
-            f"every row of train set {data.name!r} must have a label; {missing} of {len(labels)} have none",
+            f"every row of train set {data.name!r} must have a label; {labels.null_count} of {len(labels)}"
+            " have none",
             "remove those rows",
         )
+    if is_list(labels):
+        return _kinds_of_lists(data, labels)
+    kinds = _kinds_of_numbers(data, labels)
+    return ["Margins", *kinds] if len(data.input_columns) == 3 else kinds
 
 
-def _kinds_of_numbers(data: TrainingSet, labels: Sequence[Any]) -> list[LabelKind]:
-    wrong = [v for v in labels if not isinstance(v, int | float) or not math.isfinite(v)]
-    if wrong:
-        raise InvalidData(
-            "LabelNotANumber",
-            f"labels of train set {data.name!r} must be finite numbers, or lists of them, found"
-            f" {wrong[0]!r:.60}",
-            "give whole numbers for classes, numbers for scores",
-        )
-    whole = all(isinstance(v, int) for v in labels)
-    low, high = min(labels), max(labels)
+def is_list(labels: "pa.Array") -> bool:
+    """Of any of the types that Arrow has for lists."""
+    return hasattr(labels, "flatten") and hasattr(labels.type, "value_type")
+
+
+def _numbers(data: TrainingSet, values: "pa.Array") -> NDArray[Any]:
+    import pyarrow as pa
+
+    is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+    if not (is_number or pa.types.is_boolean(values.type)) or values.null_count or not len(values):
+        raise _not_numbers(data, values[0].as_py() if len(values) else "an empty list")
+    numbers: NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    wrong = numbers[~np.isfinite(numbers)]
+    if wrong.size:
+        raise _not_numbers(data, wrong[0].item())
+    return numbers
+
+
+def _not_numbers(data: TrainingSet, found: Any) -> InvalidData:
+    return InvalidData(
+        "LabelNotANumber",
+        f"labels of train set {data.name!r} must be finite numbers, or lists of them, found {found!r:.60}",
+        "give whole numbers for classes, numbers for scores",
+    )
+
+
+def _kinds_of_numbers(data: TrainingSet, labels: "pa.Array") -> list[LabelKind]:
+    numbers = _numbers(data, labels)
+    low, high = numbers.min(), numbers.max()
     fits: dict[LabelKind, bool] = {
-        "Binary": set(labels) <= {0, 1},
-        "Class": whole and low >= 0,
+        "Binary": bool(np.isin(numbers, [0, 1]).all()),
+        "Class": numbers.dtype.kind in "biu" and low >= 0,
         "Unit": low >= 0 and high <= 1,
         "Score": True,
     }
@@ -62,37 +86,60 @@ def has_lists(data: TrainingSet) -> bool:
     return len(data.input_columns) == 2 and hasattr(features[data.input_columns[1]], "feature")
 
 
-def _kinds_of_lists(data: TrainingSet, labels: Sequence[Any]) -> list[LabelKind]:
-    flat = [v for label in labels for v in (label if isinstance(label, list) else [label])]
-    nested = bool(flat) and isinstance(flat[0], list)
-    numbers = [v for item in flat for v in item] if nested else flat
-    if not numbers or not all(isinstance(v, int | float) and math.isfinite(v) for v in numbers):
-        raise InvalidData(
-            "LabelNotANumber",
-            f"labels of train set {data.name!r} must be lists of finite numbers",
-            "correct the label column",
-        )
-    if nested:
+def _kinds_of_lists(data: TrainingSet, labels: "pa.Array") -> list[LabelKind]:
+    values = labels.flatten()
+    if is_list(values):
+        _numbers(data, values.flatten())
+        _one_length(data, values, "correct the label column")
         return ["Vector"]
-    return ["Scores"] if has_lists(data) else _kinds_of_flat_lists(data, {len(label) for label in labels})
-
-
-def _kinds_of_flat_lists(data: TrainingSet, lengths: set[int]) -> list[LabelKind]:
+    _numbers(data, values)
+    if has_lists(data):
+        _check_lists(data, labels)
+        return ["Scores"]
     inputs = len(data.input_columns)
-    if len(lengths) > 1:
-        raise InvalidData(
-            "LabelLengths",
-            f"labels of train set {data.name!r} must be lists of one length, found {min(lengths)} to"
-            f" {max(lengths)}",
-            f"give {inputs - 1} scores a row, one for each document" if inputs > 2 else "correct the labels",
-        )
-    (length,) = lengths
+    hint = f"give {inputs - 1} scores a row, one for each document" if inputs > 2 else "correct the labels"
+    length = _one_length(data, labels, hint)
     fits: dict[LabelKind, bool] = {
         "Scores": inputs > 2 and length == inputs - 1,
         "Margins": inputs > 2 and length == inputs - 2,
         "Vector": True,
     }
     return [kind for kind, fit in fits.items() if fit]
+
+
+def _one_length(data: TrainingSet, lists: "pa.Array", hint: str) -> int:
+    lengths = _lengths(lists)
+    if lengths.min() < lengths.max():
+        raise InvalidData(
+            "LabelLengths",
+            f"labels of train set {data.name!r} must be lists of one length, found {lengths.min()} to"
+            f" {lengths.max()}",
+            hint,
+        )
+    return int(lengths[0])
+
+
+def _check_lists(data: TrainingSet, labels: "pa.Array") -> None:
+    """A score for every document of a row."""
+    name = data.input_columns[1]
+    documents = data.rows.select_columns([name]).with_format("arrow")[:][name].combine_chunks()
+    counts, scores = _lengths(documents), _lengths(labels)
+    wrong = np.flatnonzero((counts != scores) | (counts == 0))
+    if wrong.size:
+        row = int(wrong[0])
+        raise InvalidData(
+            "LabelLengths",
+            f"train set {data.name!r} must have a score for each document of a row: row {row} has"
+            f" {counts[row]} documents and {scores[row]} scores ({wrong.size} such rows)",
+            "correct those rows",
+        )
+
+
+def _lengths(lists: "pa.Array") -> NDArray[Any]:
+    import pyarrow.compute as pc
+
+    lengths: NDArray[Any] = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    return lengths
 
 
 def shape_of(data: TrainingSet, kinds: Sequence[LabelKind]) -> Shape:
