@@ -22,7 +22,7 @@ def as_trainer_error(error: Exception) -> TrainerError:
             "lower the evaluators' batchSize, shorten the inputs, or give more memory",
         )
     if cuts_media(error):
-        return media_cut_off("the data", "length")
+        return media_cut_off("the data")
     if (disk := storage_error(error)) is not None:
         return StorageFailed(
             "StorageFailed", f"{disk.strerror} at {disk.filename or 'an unnamed file'}", "make room"

@@ -54,8 +54,8 @@ def _look_at(model: "BaseModel", sample: Sample) -> list[str]:
     if not share:
         return []
     note = (
-        f"{max(share, 0.01):.0%} of the texts of {sample.where} are longer than the {model.max_seq_length}"
-        " tokens that the model takes; their ends are cut off"
+        f"{max(share, 0.01):.0%} of the texts of {sample.where} are longer than {_limit(model)};"
+        " their ends are cut off"
     )
     return [note]
 
@@ -70,7 +70,7 @@ def _misfits(model: "BaseModel", sample: Sample) -> Iterator[None]:
         yield
     except ValueError as error:
         if cuts_media(error):
-            raise media_cut_off(sample.where, f"{model.max_seq_length} tokens") from error
+            raise media_cut_off(sample.where, _limit(model)) from error
         if sample.task is not None:
             raise InvalidData(
                 "UnreadableInput",
@@ -84,10 +84,19 @@ def cuts_media(error: Exception) -> bool:
     return isinstance(error, ValueError) and "token count between text and `input_ids`" in str(error)
 
 
-def media_cut_off(where: str, limit: str) -> InvalidData:
+def _limit(model: "BaseModel") -> str:
+    """Encoders of a Router have limits of their own, of which the library tells the largest."""
+    from sentence_transformers.base.modules import Router
+
+    if isinstance(model[0], Router):
+        return "what the model takes"
+    return f"the {model.max_seq_length} tokens that the model takes"
+
+
+def media_cut_off(where: str, limit: str = "what the model takes") -> InvalidData:
     return InvalidData(
         "MediaCutOff",
-        f"{where} has inputs whose media do not fit into the {limit} that the model takes",
+        f"{where} has inputs whose media do not fit into {limit}",
         "raise `model.maxSeqLength`, lower `model.processor.max_pixels`, or shorten the texts",
     )
 
@@ -179,8 +188,6 @@ def _longer(text: Any) -> Any:
 
 
 def _cut(model: "BaseModel", texts: Sequence[Any], task: str | None) -> int:
-    if model.max_seq_length is None:
-        return 0
     return sum(_cut_at_once(model, texts[n : n + _AT_ONCE], task) for n in range(0, len(texts), _AT_ONCE))
 
 
