@@ -34,9 +34,9 @@ def claims(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sources(spec: FinetuneSpec) -> set[str]:
-    tables = [*spec.data.train]
+    tables = [*spec.model.sources.values(), *spec.data.train]
     judged = [part for one in spec.data.eval for part in (one, one.queries, one.corpus, one.qrels) if part]
-    return {spec.model.uri, *(table.uri for table in (*tables, *judged) if table.uri)}
+    return {table.uri for table in (*tables, *judged) if table.uri}
 
 
 def test_everything_the_example_reads_is_on_the_volumes(task: Task, claims: Path) -> None:
