@@ -144,3 +144,14 @@ def test_a_query_that_bm25_does_not_know_is_refused(places: Places) -> None:
     )
     with pytest.raises(InvalidData, match="query 'q1'"):
         loaded(places, model="Reranker")
+
+
+def test_queries_of_a_data_set_share_their_documents(places: Places) -> None:
+    """Thousands of ids for each query would be most of the memory."""
+    data = loaded(places)
+    assert data.candidates is not None
+    by_set: dict[str, set[int]] = {}
+    for query, documents in data.candidates.items():
+        by_set.setdefault(query.partition("/")[0], set()).add(id(documents))
+    assert all(len(found) == 1 for found in by_set.values())
+    assert len(data.candidates) > len(by_set)

@@ -4,7 +4,7 @@ All data sets become one set of rankings. Ids get their data set's name in front
 a query's group is its data set, and its candidates are documents of that alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from finetune_api.data import EvalSet, Items, Judgements
@@ -45,11 +45,18 @@ def load_nano_beir(source: EvalSet, places: Places, *, by_bm25: bool) -> Retriev
         digest=content_digest(part for n, s in zip(names, sets, strict=True) for part in (n, s.digest)),
         groups=tuple(n for n, s in zip(names, sets, strict=True) for _ in s.queries.ids),
         candidates={
-            f"{name}/{query}": tuple(f"{name}/{d}" for d in documents)
+            f"{name}/{query}": documents
             for name, found in zip(names, candidates, strict=True)
-            for query, documents in found.items()
+            for query, documents in _named(name, found).items()
         },
     )
+
+
+def _named(name: str, found: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Ids with the data set's name in front; queries that share their documents go on sharing them."""
+    shared = {id(documents): documents for documents in found.values()}
+    named = {key: tuple(f"{name}/{d}" for d in documents) for key, documents in shared.items()}
+    return {query: named[id(documents)] for query, documents in found.items()}
 
 
 def _data_sets(source: EvalSet, places: Places) -> list[str]:
