@@ -1,11 +1,13 @@
 import io
 import json
+from dataclasses import replace
 
 from PIL import Image
 
 from finetune_api.report import Report
 from finetune_api.status import Artifact
 from finetune_trainer.beside import files_beside
+from finetune_trainer.evaluation import EvaluatorResult
 from finetune_trainer.full_report import build_full_report, to_bytes
 from finetune_trainer.results import Results
 from finetune_trainer.summary import build_report
@@ -89,3 +91,18 @@ def test_a_run_without_a_base_has_its_files_too() -> None:
     assert vdr["queries"]["baseline"] is None
     assert (vdr["examples"]["best"], vdr["examples"]["worst"]) == ([], [])
     assert vdr["examples"]["worstAfter"][0]["ranksByTuned"] == {"d0": 1}
+
+
+def test_a_model_without_dimensions_to_choose_has_its_files_too() -> None:
+    results = some_results()
+
+    def flat(result: EvaluatorResult | None) -> EvaluatorResult:
+        assert result is not None
+        return replace(result, by_dimension={None: result.scores}, headline=None)
+
+    measured = [replace(m, base=flat(m.base), tuned=flat(m.tuned)) for m in results.measured]
+    files = files_of(replace(results, measured=measured))
+    assert Image.open(io.BytesIO(files["training.png"])).size == (1200, 480)
+    assert "| vdr | ndcg@10 | 0." in files["README.md"].decode()
+    assert "dimensions" not in files["README.md"].decode().partition("## Recipe")[0]
+    assert b"embedding dimensions" not in files["report.html"]
