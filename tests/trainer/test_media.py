@@ -259,6 +259,20 @@ def test_media_inside_a_table_are_what_their_bytes_say(
     assert inside.digest == beside.digest
 
 
+def test_a_path_in_place_of_bytes_stays_inside_the_volume(places: Places, data: Path) -> None:
+    write_page(data / "pages" / "a.png", "a")
+    write_page(data.parent / "outside.png", "secret")
+    inside = {"bytes": write_page(data / "b.png", "b").read_bytes(), "path": "/nowhere/b.png"}
+    rows = {"q": ["a", "b"], "p": [{"bytes": None, "path": "pages/a.png"}, inside]}
+    write_parquet(data / "train.parquet", rows)
+    found = training(places, uri="pvc://data/train.parquet").rows
+    assert [cell.size for cell in found["positive"]] == [(64, 64), (64, 64)]
+    reasons = {"../outside.png": "PathEscapes", "/etc/passwd": "PathEscapes", "x.png": "MissingFile"}
+    for path, reason in reasons.items():
+        write_parquet(data / "train.parquet", {"q": ["a"], "p": [{"bytes": None, "path": path}]})
+        assert failure(places, uri="pvc://data/train.parquet").reason == reason
+
+
 @pytest.mark.parametrize("name", ["clip.wav", "clip.mp4"])
 def test_a_folder_of_recordings_is_read_through_its_metadata(places: Places, data: Path, name: str) -> None:
     write(data / "train" / name)

@@ -5,30 +5,23 @@ file as text, and an unreadable one would end the run at the step that meets it.
 were read, so that a table larger than the memory passes.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from finetune_trainer.digests import joined_key, media_key, text_key
+from finetune_trainer.digests import joined_key, text_key
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.images import image_problem, is_image_of_name
-from finetune_trainer.media_formats import MODALITIES, Modality, Problem, fits_name, recording_format
+from finetune_trainer.media_cells import encoded_media, encoded_paths, examined, kind_of_media
+from finetune_trainer.media_formats import MODALITIES, Modality
 from finetune_trainer.media_paths import Spot, existing_files, media_kind
-from finetune_trainer.recordings import recording_kind, recording_problem
 
 if TYPE_CHECKING:
     import datasets
-
-_ROWS_AT_ONCE = 256
-_ENCODED = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
 @dataclass(frozen=True)
@@ -159,11 +152,11 @@ def _read_medium(
         kind = media_kind(texts, spot, wanted)
         if kind == "text":
             return _as_texts(cells, texts)
-        encoded = _encoded_paths(existing_files(texts, kind, spot))
+        encoded = encoded_paths(existing_files(texts, kind, spot))
     else:
-        encoded = _encoded(cells, feature, spot, wanted)
-        kind = wanted or _kind_of(feature) or _first_kind(encoded)
-    return _as_media(encoded, kind, _examined(encoded, kind, spot))
+        encoded = encoded_media(cells, feature, spot, wanted)
+        kind = wanted or kind_of_media(encoded, feature)
+    return _as_media(encoded, kind, examined(encoded, kind, spot))
 
 
 def _is_text(arrow_type: pa.DataType) -> bool:
@@ -209,92 +202,3 @@ def _empty_cells(count: int, length: int, first: int, spot: Spot) -> InvalidData
         f" the first in row {spot.row(first)}",
         "fill them, or remove the rows",
     )
-
-
-def _encoded_paths(paths: Sequence[str]) -> pa.ChunkedArray:
-    nothing = pa.nulls(len(paths), pa.binary())
-    return pa.chunked_array([pa.StructArray.from_arrays([nothing, pa.array(paths)], fields=list(_ENCODED))])
-
-
-def _encoded(cells: pa.ChunkedArray, feature: Any, spot: Spot, wanted: Modality | None) -> pa.ChunkedArray:
-    """Media of a table as {bytes, path}: as the hub's parquet has them, or plain bytes."""
-    import datasets
-
-    if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
-        names = {"bytes"}
-    else:
-        names = {field.name for field in cells.type} if pa.types.is_struct(cells.type) else set()
-    if wanted == "text" or not names or not names <= {"bytes", "path"}:
-        found = getattr(feature, "dtype", None) or str(cells.type)[:60]
-        raise InvalidData(
-            "UnsupportedCell",
-            f"column {spot.column!r} of {spot.where} must hold {wanted or 'texts or media'}, found {found}",
-            "convert the column, or name another one",
-        )
-    pieces = [datasets.Image().cast_storage(chunk) for chunk in cells.chunks]
-    return pa.chunked_array(pieces, type=_ENCODED)
-
-
-def _kind_of(feature: Any) -> Modality | None:
-    import datasets
-
-    kinds: dict[type, Modality] = {
-        datasets.Image: "image",
-        datasets.Audio: "audio",
-        datasets.Video: "video",
-    }
-    return kinds.get(type(feature))
-
-
-def _first_kind(encoded: pa.ChunkedArray) -> Modality:
-    """Of bytes that nothing says more about: what the first are."""
-    first = encoded[0].as_py() if len(encoded) else None
-    return (recording_kind(first["bytes"]) if first and first["bytes"] else None) or "image"
-
-
-def _examined(encoded: pa.ChunkedArray, kind: Modality, spot: Spot) -> tuple[str, ...]:
-    """Content keys. Raises InvalidData for the first cell that has something wrong."""
-    keys: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start, cells in _slices(encoded):
-            found = pool.map(lambda cell: _key_and_problem(cell, kind), cells)
-            for cell, (key, problem) in enumerate(found, start):
-                if problem is not None:
-                    raise InvalidData(
-                        problem.reason,
-                        f"{spot.at(cell)}: {problem.message}",
-                        f"replace the {kind}, or remove the row",
-                    )
-                keys.append(key)
-    return tuple(keys)
-
-
-def _slices(encoded: pa.ChunkedArray) -> Iterator[tuple[int, list[Any]]]:
-    for start in range(0, len(encoded), _ROWS_AT_ONCE):
-        yield start, encoded.slice(start, _ROWS_AT_ONCE).to_pylist()
-
-
-def _key_and_problem(cell: Any, kind: Modality) -> tuple[str, Problem | None]:
-    """Content key of an encoded medium {bytes, path}, and what is wrong with it, if anything."""
-    if cell is None or not (cell["bytes"] or cell["path"]):
-        return "", Problem("EmptyCell", f"must hold {kind}, found nothing")
-    try:
-        encoded = cell["bytes"] or Path(cell["path"]).read_bytes()
-    except OSError as error:
-        return "", Problem("MissingFile", f"{Path(cell['path']).name} cannot be read: {error.strerror}")
-    problem = image_problem(encoded) if kind == "image" else recording_problem(encoded, kind)
-    if problem is None and not cell["bytes"]:
-        problem = _name_problem(encoded, kind, cell["path"])
-    return media_key(kind, encoded), problem
-
-
-def _name_problem(encoded: bytes, kind: Modality, path: str) -> Problem | None:
-    """Files only: the path beside bytes is a remark of whoever packed them."""
-    if kind == "image":
-        fits = is_image_of_name(encoded, path)
-    else:
-        found = recording_format(encoded)
-        fits = found is not None and fits_name(found, path)
-    if fits:
-        return None
-    return Problem("MislabelledMedia", f"{Path(path).name} holds another format than its name says")
