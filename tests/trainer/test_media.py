@@ -263,7 +263,7 @@ def test_a_path_in_place_of_bytes_stays_inside_the_volume(places: Places, data: 
     write_page(data / "pages" / "a.png", "a")
     write_page(data.parent / "outside.png", "secret")
     inside = {"bytes": write_page(data / "b.png", "b").read_bytes(), "path": "/nowhere/b.png"}
-    rows = {"q": ["a", "b"], "p": [{"bytes": None, "path": "pages/a.png"}, inside]}
+    rows: dict[str, list[Any]] = {"q": ["a", "b"], "p": [{"bytes": None, "path": "pages/a.png"}, inside]}
     write_parquet(data / "train.parquet", rows)
     found = training(places, uri="pvc://data/train.parquet").rows
     assert [cell.size for cell in found["positive"]] == [(64, 64), (64, 64)]
