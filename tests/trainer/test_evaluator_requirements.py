@@ -14,10 +14,12 @@ IDS = ("r0", "r1", "r2")
 
 def a_spec(type_: str, model: str = "Embedding", **evaluator: Any) -> FinetuneSpec:
     table = {"uri": "pvc://data/rows", "columns": {"inputs": ["a", "b"]}}
+    columns = {"Reranking": {"columns": {"query": "a", "positive": "b"}}, "NanoBEIR": {}}
+    measured = {"uri": "pvc://data/rows", **columns.get(type_, {"columns": table["columns"]})}
     return FinetuneSpec.model_validate(
         {
             "model": {"uri": "pvc://models/base", "type": model},
-            "data": {"train": [{"name": "train", **table}], "eval": [{"name": "rows", **table}]},
+            "data": {"train": [{"name": "train", **table}], "eval": [{"name": "rows", **measured}]},
             "evaluation": {
                 "evaluators": [{"name": "e", "type": type_, "data": "rows", **evaluator}],
                 "primary": {"evaluator": "e"},
