@@ -250,11 +250,14 @@ class _Wire:
         self.after: int | None = None
         self.late: Callable[[], int | None] | None = None
         self.at = LATEST
+        self.undeletable: int | None = None
         faults.next = self._next  # type: ignore[method-assign]
 
     def _next(self, request: str) -> Fault:
         if request.startswith(("GET", "HEAD")):
             return Fault()
+        if self.undeletable and request.startswith("DELETE") and "/manifests/" in request:
+            return Fault(status=self.undeletable)
         if self.at in request and self.late is not None:
             late, self.late = self.late, None
             if (status := late()) is not None:
@@ -294,6 +297,7 @@ class Bucket:
         self.bucket = bucket
         # The store of the tests asks gs:// for no credentials.
         self.secret = "store" if scheme == "s3" else None
+        self._stores: dict[int, Store] = {}
         self.wire = _Wire(faults)
         self.count = 0
 
@@ -303,8 +307,12 @@ class Bucket:
 
     @property
     def _store(self) -> Store:
-        uri = StoreUri(self.scheme, self.bucket, f"models/search-{self.count}")
-        return open_store(uri, self.places.secrets / self.secret if self.secret else None)
+        """Each takes a client of AWS half a second to make."""
+        if self.count not in self._stores:
+            uri = StoreUri(self.scheme, self.bucket, f"models/search-{self.count}")
+            secret = self.places.secrets / self.secret if self.secret else None
+            self._stores[self.count] = open_store(uri, secret)
+        return self._stores[self.count]
 
     def fresh(self) -> None:
         self.count += 1
@@ -318,6 +326,14 @@ class Bucket:
     def files(self, name: str) -> dict[str, bytes]:
         found = {o.key.removeprefix(f"{name}/"): o for o in self._store.list(name)}
         return {key: self._store.read(o.key) or b"" for key, o in found.items()}
+
+    def put(self, key: str, content: bytes) -> None:
+        """As somebody else would."""
+        self._store.write(key, content)
+
+    def begun(self) -> set[str]:
+        """Versions, finished or not."""
+        return {o.key.partition("/")[0] for o in self._store.list() if "/" in o.key}
 
     def names(self) -> set[str]:
         keys = {o.key for o in self._store.list()}
@@ -385,7 +401,7 @@ class RegistryRepository:
 
     def meanwhile(self, content: str) -> AbstractContextManager[None]:
         """Right before the version is pushed: nothing can be done after the last look."""
-        return self.wire.meanwhile(lambda: self.put_latest(content), at="/manifests/1-")  # type: ignore[func-returns-value]
+        return self.wire.meanwhile(lambda: self.put_latest(content), at="/manifests/1-")
 
     def read_only(self) -> AbstractContextManager[None]:
         return self.wire.refusing(HTTPStatus.FORBIDDEN)

@@ -34,6 +34,7 @@ from tests.trainer.publishing.places import (
     run_file,
     saved_model,
 )
+from tests.trainer.servers import registry, s3
 
 # Of the older of the hub's two upload protocols, which its client speaks to the hub of the tests.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -135,6 +136,16 @@ def test_a_full_target_is_told_and_leaves_the_published_version_alone(place: Pla
     assert [v.run for v in versions(opened(place))] == [1]
 
 
+def test_missing_credentials_are_told_before_training(place: Place) -> None:
+    if place.secret is None:
+        return
+    for key in (place.places.secrets / place.secret).iterdir():
+        key.unlink()
+    with pytest.raises(NoAccess, match=f"of Secret '{place.secret}'") as told:
+        opened(place)
+    assert told.value.hint
+
+
 def test_no_message_has_a_secret(place: Place) -> None:
     published(place, name="other")
     target = opened(place, name="other", run=2)
@@ -146,7 +157,8 @@ def test_no_message_has_a_secret(place: Place) -> None:
     with pytest.raises(TrainerError) as error:
         opened(place)
     for one in (*told, error.value):
-        assert SECRET not in f"{one.message} {one.hint} {one.as_failure().to_dict()}"
+        text = f"{one.message} {one.hint} {one.as_failure().to_dict()}"
+        assert not [word for word in (SECRET, s3.SECRET, registry.PASSWORD) if word in text]
 
 
 def test_older_versions_beyond_keep_are_removed(place: Place) -> None:

