@@ -128,9 +128,11 @@ def test_an_image_that_was_trained_on_is_found_in_the_queries_again(tmp_path: Pa
     write_jsonl(data / "train.jsonl", [{"q": "a.png", "p": "x"}, {"q": "b.png", "p": "y"}])
     write_jsonl(data / "dev.jsonl", [{"q": "again.png", "p": "y"}, {"q": "c.png", "p": "z"}])
     training, evaluation = load_training_data(a_spec(), places), load_evaluation_data(a_spec(), places)
+    with pytest.raises(InvalidData, match="the first is row 1: image"):
+        resolve_overlap(training, evaluation, "Fail")
     kept, (note,) = resolve_overlap(training, evaluation, "Drop")
     assert len(kept.sets[0].rows) == 1
-    assert note.endswith("1 of them with an answer of it too; the first is row 1: image")
+    assert note.endswith("1 of them with an answer of it too; the first is row 1")
 
 
 def test_one_set_for_two_evaluators_is_told_once(tmp_path: Path) -> None:
