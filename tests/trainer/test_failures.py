@@ -6,6 +6,7 @@ import torch
 from finetune_api.exit_codes import ExitCode
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.failures import as_trainer_error
+from finetune_trainer.storage import storage_error
 
 
 def test_an_error_of_ours_stays_as_it_is() -> None:
@@ -44,3 +45,9 @@ def test_an_error_nobody_foresaw_keeps_its_class_and_last_line(caplog: pytest.Lo
 
 def test_an_error_without_a_text_is_told_by_its_class() -> None:
     assert as_trainer_error(KeyError()).message == "KeyError: "
+
+
+def test_an_error_that_stands_behind_itself_is_looked_at_once() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__context__, other.__cause__ = other, one
+    assert storage_error(one) is None

@@ -12,9 +12,12 @@ _OF_STORAGE = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EACCES,
 def storage_error(error: BaseException) -> OSError | None:
     """The storage's own error behind this one, if there is one."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    # An error that is raised again while another one is handled can come to stand behind itself.
+    while cause is not None and id(cause) not in seen:
         if isinstance(cause, OSError) and cause.errno in _OF_STORAGE:
             return cause
+        seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
     return None
 
