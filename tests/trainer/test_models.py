@@ -1,12 +1,14 @@
 import json
 import shutil
 import stat
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
@@ -168,6 +170,13 @@ def test_pixels_are_limited_and_saved(vision_model: Path, tmp_path: Path) -> Non
     for found in (model, again):
         size = found.processor.image_processor.to_dict()["size"]
         assert size == {"shortest_edge": 1024, "longest_edge": 2048}
+
+
+def test_bounds_of_pixels_are_no_arguments_of_every_call(vision_model: Path) -> None:
+    model = load(vision_model, **RAW, processor={"max_pixels": 32 * 64})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.encode([Image.new("RGB", (64, 64))])
 
 
 @pytest.mark.parametrize(

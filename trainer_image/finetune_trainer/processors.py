@@ -58,11 +58,17 @@ def _known_arguments(processor: Any) -> set[str]:
     return known - _OF_FILES - _OF_A_CALL - set(_TYPED)
 
 
-def verify_processor(processor: Any, arguments: dict[str, Any]) -> None:
-    """Raises InvalidSpec when an argument has not become part of the processor, and so of the saved model."""
+def settle_processor(processor: Any, arguments: dict[str, Any]) -> None:
+    """Raises InvalidSpec when an argument has not become part of the processor, and so of the saved model.
+
+    Bounds of pixels stand in the processor's `size` now. The tokenizer keeps them too, and would hand them to
+    every call, which is deprecated.
+    """
     images = getattr(processor, "image_processor", processor)
     settings = images.to_dict() if hasattr(images, "to_dict") else {}
     tokenizer = getattr(processor, "tokenizer", processor)
+    for name in _EDGES:
+        getattr(tokenizer, "init_kwargs", {}).pop(name, None)
     for name, value in arguments.items():
         found = _setting(name, settings, getattr(tokenizer, "init_kwargs", {}))
         if _plain(found) != _plain(value):

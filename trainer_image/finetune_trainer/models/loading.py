@@ -17,7 +17,7 @@ from finetune_trainer.models.reranker import build_reranker, new_weights
 from finetune_trainer.models.routers import build_router
 from finetune_trainer.models.safety import check_files, no_pickles
 from finetune_trainer.models.sparse import build_sparse
-from finetune_trainer.processors import check_processor, verify_processor
+from finetune_trainer.processors import check_processor, settle_processor
 from finetune_trainer.storage import storage_error, storage_errors
 from finetune_trainer.weights import loading_reports, refuse_missing_weights
 
@@ -106,7 +106,7 @@ def _build(checkpoints: Mapping[str, Checkpoint], spec: Model, options: Options)
     if spec.type == "Reranker":
         allowed += new_weights(model, checkpoint, spec)
     refuse_missing_weights(model, reports, allowed)
-    verify_processor(getattr(model[0], "processor", None), spec.processor)
+    settle_processor(getattr(model[0], "processor", None), spec.processor)
     if spec.max_seq_length is not None:
         limit_length(model[0], spec.max_seq_length)
     return model

@@ -11,7 +11,7 @@ from finetune_trainer.models.kinds import model_class
 from finetune_trainer.models.lengths import limit_length
 from finetune_trainer.models.options import Options, load_saved, refuse_other_pooling, unused_weights
 from finetune_trainer.models.sparse import splade_modules, tell_vocabulary
-from finetune_trainer.processors import verify_processor
+from finetune_trainer.processors import settle_processor
 from finetune_trainer.weights import loading_reports, refuse_missing_weights
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _encoder(checkpoint: Checkpoint, part: Encoder, spec: Model, options: Option
         )
     allowed = [*part.allow_missing_weights, *unused_weights(modules[0])]
     refuse_missing_weights(nn.ModuleList(modules), reports, allowed)
-    verify_processor(getattr(modules[0], "processor", None), part.processor)
+    settle_processor(getattr(modules[0], "processor", None), part.processor)
     if part.max_seq_length is not None:
         limit_length(modules[0], part.max_seq_length)
     return modules
