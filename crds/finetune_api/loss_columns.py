@@ -22,6 +22,8 @@ def check_columns(where: str, loss: Loss, train_set: TrainSet, spec: FinetuneSpe
     inputs, label = len(columns.inputs_by_name), columns.label is not None
     if spec.data.hard_negatives is not None and columns.is_unlabelled_pair:
         inputs += spec.data.hard_negatives.per_query
+    if traits.pairs and columns.is_unlabelled_pair and inputs > 2:
+        return
     as_list = traits.lists and inputs == 2
     low, high = traits.inputs
     columns_fit = as_list or low <= inputs <= high
@@ -55,4 +57,6 @@ def wanted_text(traits: LossTraits) -> str:
         return f"{columns} input column{plural} and no label"
     label = " or ".join(WORDS[kind] for kind in traits.labels)
     optional = ", or no label" if traits.label_optional else ""
+    if traits.pairs:
+        optional = "), or a query, its answer and wrong ones (taken as pairs with 1 and 0"
     return f"{columns} input column{plural}{lists} and a label ({label}{optional})"

@@ -27,7 +27,8 @@ class LossTraits:
     inputs: fewest and most input columns, the label not counted. labels: kinds of label that it takes; empty:
     none. label_optional: it takes rows without label too. cached: encodes the batch in mini-batches, twice.
     wrapper: it stands around an inner loss. alone: it can stand without a wrapper. sliceable: can be taken at
-    fewer dimensions (Matryoshka). lists: wants the documents of a row as a list.
+    fewer dimensions (Matryoshka). lists: wants the documents of a row as a list. pairs: a row of query,
+    positive and negatives is taken apart into pairs, labelled 1 and 0.
     """
 
     inputs: tuple[int, int]
@@ -39,6 +40,7 @@ class LossTraits:
     alone: bool = True
     sliceable: bool = True
     lists: bool = False
+    pairs: bool = False
 
 
 def _wrapper(*, cached: bool = False) -> LossTraits:
@@ -95,7 +97,7 @@ LOSSES: dict[ModelType, dict[str, LossTraits]] = {
         "Matryoshka2dLoss": _wrapper(),
     },
     "Reranker": {
-        "BinaryCrossEntropyLoss": LossTraits((2, 2), ("Unit",)),
+        "BinaryCrossEntropyLoss": LossTraits((2, 2), ("Unit",), pairs=True),
         "CrossEntropyLoss": LossTraits((2, 2), ("Class",)),
         "MSELoss": _SIMILARITY,
         "MarginMSELoss": _TEACHER_SCORES,

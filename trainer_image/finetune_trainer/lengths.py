@@ -119,21 +119,27 @@ def _samples(
 
 def _of_training(one: TrainingSet, *, pairs: bool) -> Iterator[Sample]:
     first, *others = one.input_columns
-    columns = {c: _spread_column(one, c) for c in one.input_columns}
+    most = {c: _most(one, c) for c in one.input_columns}
     if pairs:
         for column in others:
-            both = list(zip(columns[first], columns[column], strict=True))
+            inputs = (_spread_column(one, c, min(most[first], most[column])) for c in (first, column))
+            both = list(zip(*inputs, strict=True))
             yield Sample(f"columns {first!r} and {column!r} in train set {one.name!r}", None, both)
         return
-    for column, inputs in columns.items():
+    for column in one.input_columns:
         task = None if column.startswith("input") else "query" if column == "query" else "document"
-        yield Sample(f"column {column!r} in train set {one.name!r}", task, inputs)
+        yield Sample(
+            f"column {column!r} in train set {one.name!r}", task, _spread_column(one, column, most[column])
+        )
 
 
-def _spread_column(one: TrainingSet, column: str) -> list[Any]:
+def _most(one: TrainingSet, column: str) -> int:
     from finetune_trainer.features import modalities
 
-    most = _TEXTS if modalities(one.rows.features[column]) == ("text",) else _MEDIA
+    return _TEXTS if modalities(one.rows.features[column]) == ("text",) else _MEDIA
+
+
+def _spread_column(one: TrainingSet, column: str, most: int) -> list[Any]:
     cells = one.rows.select_columns([column])
     return [_one(cells[row][column]) for row in _spread(len(cells), most)]
 

@@ -15,6 +15,7 @@ from finetune_api.status import Failure
 from finetune_trainer.failures import as_trainer_error
 from finetune_trainer.places import Places
 from finetune_trainer.preflight_checks import (
+    as_trained,
     check_arguments,
     check_batches,
     check_gates,
@@ -104,9 +105,10 @@ def check_run(run: RunFile, places: Places, preflight: Preflight) -> None:
     if arguments is None:
         preflight.skip("losses", "not looked at: the arguments are wrong")
         return
-    losses = preflight.look("losses", lambda: check_losses(spec, models[0], rows))
+    expected = as_trained(spec, rows)
+    losses = preflight.look("losses", lambda: check_losses(spec, models[0], expected))
     if losses is not None:
-        preflight.look("batches", lambda: check_batches(spec, losses, rows))
+        preflight.look("batches", lambda: check_batches(spec, losses, expected))
 
 
 def _train_sets(spec: FinetuneSpec, places: Places, preflight: Preflight) -> "TrainingData | None":

@@ -139,13 +139,20 @@ def check_model(spec: FinetuneSpec, files: "ModelFiles") -> None:
     files.checkpoint.is_ready_as(model.type, new_layers=asked)
 
 
+def as_trained(spec: FinetuneSpec, training: "TrainingData") -> "TrainingData":
+    """The sets in the shape that their losses will get, hard negatives to come among it."""
+    from finetune_trainer.labelled_pairs import with_labelled_pairs
+    from finetune_trainer.mining_pool import with_stand_ins
+
+    return with_labelled_pairs(with_stand_ins(training, spec), spec)
+
+
 def check_losses(
     spec: FinetuneSpec, files: "ModelFiles", training: "TrainingData"
 ) -> "tuple[list[ChosenLoss], str]":
-    """The loss of every set, in the shape that it will have with its hard negatives."""
+    """The loss of every set."""
     from finetune_trainer.losses.choice import choose_loss
     from finetune_trainer.losses.chosen import ModelFacts
-    from finetune_trainer.mining_pool import with_stand_ins
 
     facts = ModelFacts(
         type=spec.model.type,
@@ -153,7 +160,7 @@ def check_losses(
         csr="SparseAutoEncoder" in files.module_types or spec.model.dense is not None,
         outputs=files.outputs if spec.model.head is None else 1,
     )
-    chosen = [choose_loss(one, facts, spec) for one in with_stand_ins(training, spec).sets]
+    chosen = [choose_loss(one, facts, spec) for one in training.sets]
     return chosen, "; ".join(c.note or f"{c.name} fits train set {c.data!r}" for c in chosen)
 
 

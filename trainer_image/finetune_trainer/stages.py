@@ -19,6 +19,7 @@ from finetune_trainer.evaluation import EvaluatorResult, evaluate
 from finetune_trainer.evaluation.requirements import Facts, fit_evaluators
 from finetune_trainer.guides import fetch_guides, load_guides
 from finetune_trainer.inputs import EvaluationData, TrainingData
+from finetune_trainer.labelled_pairs import with_labelled_pairs
 from finetune_trainer.measurement import (
     Measurement,
     check_gates,
@@ -90,7 +91,8 @@ def prepare(run: Run) -> Material:
     fitted = fit_to_model(model, training, evaluation)
     if spec.data.hard_negatives is not None:
         # A loss that has no use for them is told before they are looked for.
-        check_training(model, with_stand_ins(fitted.training, spec), spec)
+        expected = with_labelled_pairs(with_stand_ins(fitted.training, spec), spec)
+        check_training(model, expected, spec)
     training, mined = mine_negatives(
         model,
         spec,
@@ -100,6 +102,7 @@ def prepare(run: Run) -> Material:
         revision=revision,
         heartbeat=run.heartbeat,
     )
+    training = with_labelled_pairs(training, spec)
     for note in (*fitted.notes, *mined, *check_training(model, training, spec)):
         run.note(note)
     full = embedding_dimension(model)
