@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from finetune_api.uris import HfUri, parse_uri
 from finetune_trainer.card_metadata import front_matter
 from finetune_trainer.decimals import decimal
 from finetune_trainer.recipes import recipe_of
@@ -107,9 +106,10 @@ def _loading(full: Json, name: str) -> str:
     """How the model is loaded: from its hub, or from this folder."""
     trusted = ", trust_remote_code=True" if full["spec"]["model"].get("trustRemoteCode") else ""
     text = full["report"]["artifact"]["uri"]
-    uri = parse_uri(text) if text.startswith("hf://") and "@" in text else None
-    if isinstance(uri, HfUri):
-        return f'model = {name}("{uri.repository}", revision="{uri.commit}"{trusted})'
+    if text.startswith("hf://"):
+        # By its tag: the commit is not known before the card is in it.
+        repository, _, revision = text.removeprefix("hf://").partition("@")
+        return f'model = {name}("{repository}", revision="{revision}"{trusted})'
     return f'model = {name}("{text.rpartition("/")[2]}"{trusted})  # this folder'
 
 
