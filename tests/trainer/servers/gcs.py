@@ -19,9 +19,9 @@ class Gcs:
 
     endpoint: str
 
-    def make(self) -> str:
-        """A new bucket."""
-        bucket = f"bucket-{uuid4().hex[:12]}"
+    def make(self, bucket: str = "") -> str:
+        """A new bucket, by a name of its own unless told."""
+        bucket = bucket or f"bucket-{uuid4().hex[:12]}"
         self._post("/storage/v1/b", json.dumps({"name": bucket}).encode())
         return bucket
 
