@@ -5,6 +5,7 @@ environment). Every operation is tried again as `retries` says and raises our er
 for what is not there, SourceUnavailable, StorageFailed for this machine's disk.
 """
 
+import functools
 import inspect
 import json
 import os
@@ -34,6 +35,7 @@ PIECE_BYTES = 16 * 2**20
 PIECES_AT_ONCE = 4
 """One connection rarely fills a cloud's link."""
 SMALL_BYTES = 4 * 2**20
+_GS_SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 MAX_OBJECTS = 100_000
 """A folder of more is named by mistake; listing it takes minutes."""
 
@@ -267,21 +269,28 @@ def _open_gs(secret: Path | None) -> "AsyncFileSystem":
 
 def _gs_credentials(secret: Path | None) -> Any:
     """google-auth's credentials, or "anon" where there are none: a public bucket can still be read."""
-    import google.auth
-    from google.auth.exceptions import DefaultCredentialsError
     from google.oauth2.service_account import Credentials
 
-    scopes = ["https://www.googleapis.com/auth/devstorage.read_write"]
     if secret is None:
-        try:
-            return google.auth.default(scopes=scopes)[0]
-        except DefaultCredentialsError:
-            return "anon"
+        # As Google's own clients do: an emulator asks for nobody's credentials.
+        return "anon" if os.environ.get("STORAGE_EMULATOR_HOST") else _gs_credentials_of_machine()
     account = _service_account(secret)
     try:
-        return Credentials.from_service_account_info(account, scopes=scopes)  # type: ignore[no-untyped-call]
+        return Credentials.from_service_account_info(account, scopes=_GS_SCOPES)  # type: ignore[no-untyped-call]
     except ValueError as error:
         raise _not_an_account(secret) from error
+
+
+@functools.cache
+def _gs_credentials_of_machine() -> Any:
+    """Looked for once: outside of Google's cloud it takes seconds to find that there are none."""
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        return google.auth.default(scopes=_GS_SCOPES)[0]
+    except DefaultCredentialsError:
+        return "anon"
 
 
 def _service_account(secret: Path) -> dict[str, Any]:
