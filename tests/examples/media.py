@@ -59,6 +59,7 @@ def write_clip(path: Path, pair: Pair, size: int = 64) -> None:
         stream.pix_fmt = "yuv420p"
         for number in range(_FRAMES):
             word = pair.first if number < _FRAMES // 2 else pair.second
-            frame = av.VideoFrame.from_image(Image.new("RGB", (size, size), colour(word)))
+            picture = np.asarray(Image.new("RGB", (size, size), colour(word)))
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

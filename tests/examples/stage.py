@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_api.uris import OciTarget
-from finetune_trainer.registries import open_repository
+from finetune_trainer.sources.registries import open_repository
 from tests.examples import tables
 from tests.examples.claims import fill_data
 from tests.examples.media import png
@@ -148,8 +148,9 @@ def _fill_s3(s3: S3, root: Path) -> None:
     made = root / "forms"
     for name, pairs in (("train", SPLIT.train), ("test", SPLIT.test)):
         write_parquet(made / f"forms/{name}/rows.parquet", tables.forms(pairs))
+    for bucket in ("team-data", "team-models"):
+        s3.make(bucket)
     s3.put("team-data", _files(made))
-    (s3.root / "team-models").mkdir()
 
 
 def _fill_gcs(gcs: Gcs, root: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from demo import tiny_models
 from demo.tiny_models import build_text_model, build_vision_language_model
-from finetune_trainer import retries
+from finetune_trainer.sources import retries
 from tests.trainer.servers.gcs import Gcs, running_gcs
 from tests.trainer.servers.registry import Registry, running_registry
 from tests.trainer.servers.s3 import S3, running_s3

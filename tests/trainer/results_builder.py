@@ -6,12 +6,12 @@ import numpy as np
 
 from finetune_api.run_file import RunFile
 from finetune_api.spec import FinetuneSpec
+from finetune_trainer.comparison.measurement import Measurement, judge_gates, wanted_metrics
+from finetune_trainer.data.inputs import Collection, RetrievalData
 from finetune_trainer.evaluation import EvaluatorResult, Ranking, Scores
 from finetune_trainer.evaluation.measures import Mean
-from finetune_trainer.inputs import Collection, RetrievalData
-from finetune_trainer.measurement import Measurement, judge_gates, wanted_metrics
-from finetune_trainer.results import Results, Sources, measurement_notes
-from finetune_trainer.training_types import TrainingResult
+from finetune_trainer.reporting.results import Results, Sources, measurement_notes
+from finetune_trainer.training.outcome import TrainingResult
 
 DIMENSIONS = (32, 64, 16)
 QUERIES = 120

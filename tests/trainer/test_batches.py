@@ -1,8 +1,8 @@
 import datasets
 import numpy as np
 
-from finetune_trainer.batches import BatchPlan, notes_on_batches
-from finetune_trainer.inputs import TrainingSet
+from finetune_trainer.data.inputs import TrainingSet
+from finetune_trainer.training.batches import BatchPlan, notes_on_batches
 
 
 def a_set(rows: int) -> TrainingSet:

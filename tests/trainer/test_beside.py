@@ -6,11 +6,11 @@ from PIL import Image
 
 from finetune_api.report import Report
 from finetune_api.status import Artifact
-from finetune_trainer.beside import files_beside
 from finetune_trainer.evaluation import EvaluatorResult
-from finetune_trainer.full_report import build_full_report, to_bytes
-from finetune_trainer.results import Results
-from finetune_trainer.summary import build_report
+from finetune_trainer.reporting.beside import files_beside
+from finetune_trainer.reporting.full_report import build_full_report, to_bytes
+from finetune_trainer.reporting.results import Results
+from finetune_trainer.reporting.summary import build_report
 from tests.trainer.results_builder import a_gated_spec, some_results
 
 ARTIFACT = Artifact(

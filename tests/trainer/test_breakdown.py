@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from finetune_api.report import MAX_REPORT_BYTES
-from finetune_trainer.breakdown import build_examples
+from finetune_trainer.comparison.breakdown import build_examples
+from finetune_trainer.comparison.measurement import Measurement, judge_gates
+from finetune_trainer.data.inputs import Collection, LabelledData, RetrievalData
 from finetune_trainer.evaluation import EvaluatorResult, Ranking, Scores
 from finetune_trainer.evaluation.measures import Correlation, Decisions, Mean, Measure
-from finetune_trainer.full_report import build_full_report, to_bytes
-from finetune_trainer.inputs import Collection, LabelledData, RetrievalData
-from finetune_trainer.measurement import Measurement, judge_gates
-from finetune_trainer.results import Results
-from finetune_trainer.summary import build_report
+from finetune_trainer.reporting.full_report import build_full_report, to_bytes
+from finetune_trainer.reporting.results import Results
+from finetune_trainer.reporting.summary import build_report
 from tests.trainer.results_builder import a_gated_spec, some_results
 
 RANDOM = np.random.default_rng(2)

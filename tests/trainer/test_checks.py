@@ -11,8 +11,8 @@ from finetune_api.arguments import check_loss_arguments
 from finetune_api.loss_table import ModelType
 from finetune_api.signatures import FILE, signatures, training_parameters
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.checks import check_spec
 from finetune_trainer.errors import InvalidSpec
+from finetune_trainer.training.checks import check_spec
 from tests.trainer.builders import a_spec
 from tests.trainer.train_sets import spec_of
 

@@ -9,10 +9,10 @@ from PIL import Image
 
 from finetune_api.data import EvalSet
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.data import load_evaluation_data, load_training_data
+from finetune_trainer.data.inputs import LabelledData, RetrievalData, TrainingSet
+from finetune_trainer.data.judged import load_judged
+from finetune_trainer.data.loading import load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.inputs import LabelledData, RetrievalData, TrainingSet
-from finetune_trainer.judged import load_judged
 from finetune_trainer.places import Places
 from tests.trainer.builders import (
     Row,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from finetune_trainer import download_cache
-from finetune_trainer.download_cache import cache_key, find_entry, get_entry
 from finetune_trainer.errors import StorageFailed
+from finetune_trainer.sources import download_cache
+from finetune_trainer.sources.download_cache import cache_key, find_entry, get_entry
 
 KEY = cache_key("s3://bucket/table", "etag")
 

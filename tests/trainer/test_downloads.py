@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from typing_extensions import override
 
-from finetune_trainer import downloads
-from finetune_trainer.downloads import download, public_url
 from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUnavailable, TrainerError
 from finetune_trainer.places import Places
-from finetune_trainer.splits import TABLE_SUFFIXES
+from finetune_trainer.sources import downloads
+from finetune_trainer.sources.downloads import download, public_url
+from finetune_trainer.sources.splits import TABLE_SUFFIXES
 
 TABLE = b"q,p\na,b\n"
 

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from finetune_trainer.data import load_training_data
-from finetune_trainer.duplicates import duplicate_notes
+from finetune_trainer.data.duplicates import duplicate_notes
+from finetune_trainer.data.inputs import TrainingData
+from finetune_trainer.data.loading import load_training_data
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.inputs import TrainingData
 from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl, write_page
 
 

@@ -14,11 +14,11 @@ from typing_extensions import override
 from demo.pages import plan_pages
 from demo.tiny_models import WIDTH, build_text_model
 from finetune_api.evaluation import Evaluator, metric_name
+from finetune_trainer.data.inputs import Collection, RetrievalData
 from finetune_trainer.errors import InvalidModel, InvalidSpec
 from finetune_trainer.evaluation import EvaluatorResult, candidates, evaluate
 from finetune_trainer.evaluation.ranking import TOP_DOCUMENTS
 from finetune_trainer.evaluation.retrieval_metrics import STANDARD_METRICS
-from finetune_trainer.inputs import Collection, RetrievalData
 
 EVALUATOR = Evaluator(name="pages", data="test", batch_size=16)
 

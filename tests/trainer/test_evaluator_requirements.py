@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from finetune_api.spec import FinetuneSpec
+from finetune_trainer.data.inputs import Collection, EvaluationData, LabelledData, RetrievalData
 from finetune_trainer.errors import TrainerError
 from finetune_trainer.evaluation.requirements import Facts, fit_evaluators
-from finetune_trainer.inputs import Collection, EvaluationData, LabelledData, RetrievalData
 
 IDS = ("r0", "r1", "r2")
 

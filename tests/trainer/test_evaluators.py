@@ -20,9 +20,9 @@ from typing_extensions import override
 
 from demo.pages import plan_pages
 from finetune_api.evaluation import Evaluator
+from finetune_trainer.data.inputs import Collection, LabelledData, RetrievalData
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
 from finetune_trainer.evaluation.retrieval_metrics import STANDARD_METRICS
-from finetune_trainer.inputs import Collection, LabelledData, RetrievalData
 
 PAGES = plan_pages(train=1, test=80).test
 TEXTS = [" ".join(page.lines) for page in PAGES]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from finetune_trainer.errors import TrainerError
-from finetune_trainer.guides import fetch_guides, load_guides
+from finetune_trainer.training.guides import fetch_guides, load_guides
 from tests.trainer.builders import a_spec, places_in
 
 GUIDE = "pvc://models/guide"

@@ -2,8 +2,8 @@ import datasets
 import numpy as np
 import pytest
 
-from finetune_trainer.inputs import TrainingData, TrainingSet
-from finetune_trainer.labelled_pairs import with_labelled_pairs
+from finetune_trainer.data.inputs import TrainingData, TrainingSet
+from finetune_trainer.data.labelled_pairs import with_labelled_pairs
 from tests.trainer.builders import a_spec
 
 ROWS = datasets.Dataset.from_dict(

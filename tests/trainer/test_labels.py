@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_trainer.data import load_training_data
+from finetune_trainer.data.labels import LabelForm, check_labels, class_count, read_labels, require_labels
+from finetune_trainer.data.loading import load_training_data
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.labels import LabelForm, check_labels, class_count, read_labels, require_labels
 from tests.trainer.builders import a_spec, places_in, write_csv, write_jsonl
 
 NUMBER, BINARY, CLASS = LabelForm("Number"), LabelForm("Binary"), LabelForm("Class")

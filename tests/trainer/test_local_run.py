@@ -8,9 +8,9 @@ from finetune_api.report import Report
 from finetune_api.spec import FinetuneSpec
 from finetune_api.status import Artifact
 from finetune_trainer.errors import InvalidSpec
-from finetune_trainer.local_run import claims, find_volumes, plan_run
+from finetune_trainer.local.planning import claims, find_volumes, plan_run
+from finetune_trainer.local.spec_file import SpecFile
 from finetune_trainer.places import Places
-from finetune_trainer.spec_file import SpecFile
 from tests.trainer.builders import a_spec, places_in
 
 FILE = Path("My first.spec.yaml")

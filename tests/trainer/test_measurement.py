@@ -3,10 +3,7 @@ from dataclasses import replace
 import pytest
 
 from finetune_api.model import Model
-from finetune_trainer.errors import InvalidData, InvalidSpec
-from finetune_trainer.evaluation.retrieval_metrics import STANDARD_METRICS
-from finetune_trainer.inputs import RetrievalData
-from finetune_trainer.measurement import (
+from finetune_trainer.comparison.measurement import (
     Measurement,
     check_gates,
     deciding_metrics,
@@ -14,7 +11,10 @@ from finetune_trainer.measurement import (
     wanted_dimensions,
     wanted_metrics,
 )
-from finetune_trainer.results import Results, measurement_notes
+from finetune_trainer.data.inputs import RetrievalData
+from finetune_trainer.errors import InvalidData, InvalidSpec
+from finetune_trainer.evaluation.retrieval_metrics import STANDARD_METRICS
+from finetune_trainer.reporting.results import Results, measurement_notes
 from tests.trainer.results_builder import a_gated_spec, evaluation_data, scores, some_results
 
 

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from finetune_trainer import recordings
-from finetune_trainer.data import load_evaluation_data, load_training_data
+from finetune_trainer.data import recordings
+from finetune_trainer.data.features import modalities, sampled
+from finetune_trainer.data.inputs import RetrievalData, TrainingSet
+from finetune_trainer.data.loading import load_evaluation_data, load_training_data
+from finetune_trainer.data.media_formats import Modality, recording_format
+from finetune_trainer.data.recordings import Sampling, decode_audio, decode_video, recording_problem
+from finetune_trainer.data.wholeness import is_cut_off
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.features import modalities, sampled
-from finetune_trainer.inputs import RetrievalData, TrainingSet
-from finetune_trainer.media_formats import Modality, recording_format
 from finetune_trainer.places import Places
-from finetune_trainer.recordings import Sampling, decode_audio, decode_video, recording_problem
-from finetune_trainer.wholeness import is_cut_off
 from tests.trainer.builders import a_spec, places_in, write_csv, write_jsonl, write_page, write_parquet
 from tests.trainer.media_files import (
     AUDIO_ENDINGS,

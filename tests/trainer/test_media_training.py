@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.data import fit_to_model, load_evaluation_data, load_training_data
+from finetune_trainer.data.loading import fit_to_model, load_evaluation_data, load_training_data
 from finetune_trainer.evaluation import evaluate
 from finetune_trainer.models import load_model
-from finetune_trainer.training import train
+from finetune_trainer.training.train import train
 from tests.trainer.builders import places_in, write_jsonl, write_page
 from tests.trainer.media_files import write_video, write_wav
 

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from finetune_api.hard_negatives import HardNegatives
-from finetune_trainer.mining import Candidates, Exclusions, Pairs, choose, depth_of, find_candidates, rescored
+from finetune_trainer.mining.search import (
+    Candidates,
+    Exclusions,
+    Pairs,
+    choose,
+    depth_of,
+    find_candidates,
+    rescored,
+)
 
 NONE = Pairs.of([])
 SCORES = torch.tensor([[0.9, 0.8, 0.7, 0.6, 0.5], [0.1, 0.2, 0.3, 0.4, 0.5]])

@@ -10,10 +10,10 @@ import sentence_transformers
 import yaml
 
 from finetune_api.status import Artifact
-from finetune_trainer.full_report import build_full_report, to_bytes
-from finetune_trainer.model_card import plain, write_card
-from finetune_trainer.report_page import Sample, no_samples
-from finetune_trainer.summary import build_report
+from finetune_trainer.reporting.card import plain, write_card
+from finetune_trainer.reporting.full_report import build_full_report, to_bytes
+from finetune_trainer.reporting.page import Sample, no_samples
+from finetune_trainer.reporting.summary import build_report
 from tests.trainer.results_builder import some_results
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

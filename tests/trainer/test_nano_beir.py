@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.data import load_evaluation_data
+from finetune_trainer.data.inputs import RetrievalData
+from finetune_trainer.data.loading import load_evaluation_data
 from finetune_trainer.errors import InvalidData, InvalidSpec
-from finetune_trainer.inputs import RetrievalData
 from finetune_trainer.places import Places
 from tests.trainer.builders import a_spec, places_in, write_jsonl, write_page, write_parquet
 from tests.trainer.local_hub import COMMIT, Hub, running

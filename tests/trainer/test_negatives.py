@@ -16,14 +16,14 @@ from sentence_transformers.util import mine_hard_negatives
 
 from finetune_api.model import Model
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer import mining_models
-from finetune_trainer import negatives as module
-from finetune_trainer.data import load_evaluation_data, load_training_data
+from finetune_trainer.data.inputs import TrainingData, TrainingSet
+from finetune_trainer.data.loading import load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.inputs import TrainingData, TrainingSet
-from finetune_trainer.mining_pool import with_stand_ins
+from finetune_trainer.mining import helpers as mining_models
+from finetune_trainer.mining import negatives as module
+from finetune_trainer.mining.negatives import mine_negatives
+from finetune_trainer.mining.pool import with_stand_ins
 from finetune_trainer.models import load_model
-from finetune_trainer.negatives import mine_negatives
 from finetune_trainer.places import Places
 from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl, write_page
 from tests.trainer.media_files import write_wav

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from typing_extensions import override
 
 from finetune_api.report import Report
-from finetune_trainer.operator_reporter import OperatorReporter, Server
-from finetune_trainer.training_types import TrainingProgress
+from finetune_trainer.reporters.operator import OperatorReporter, Server
+from finetune_trainer.training.outcome import TrainingProgress
 
 LIMIT_SECONDS = 30
 

@@ -13,14 +13,15 @@ from finetune_api.exit_codes import ExitCode
 from finetune_api.report import Report
 from finetune_api.run_file import RunFile
 from finetune_api.status import Phase
-from finetune_trainer import measuring, stages
+from finetune_trainer import stages
+from finetune_trainer.comparison import measuring
 from finetune_trainer.evaluation import evaluate
 from finetune_trainer.interruption import StopRequest
 from finetune_trainer.pipeline import Ending, run_finetune
 from finetune_trainer.places import Places
 from finetune_trainer.pod import PodPaths, run_in_pod
 from finetune_trainer.run import Run
-from finetune_trainer.training_types import TrainingProgress
+from finetune_trainer.training.outcome import TrainingProgress
 from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl
 
 QUICK = {"args": {"max_steps": 2}}

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from finetune_api.exit_codes import ExitCode
 from finetune_api.run_file import RunFile
 from finetune_trainer.__main__ import app
-from finetune_trainer.model_files import read_model_files
+from finetune_trainer.local.preflight import Finding, Preflight, check_run
 from finetune_trainer.places import Places
-from finetune_trainer.preflight import Finding, Preflight, check_run
+from finetune_trainer.sources.model_files import read_model_files
 from tests.trainer.builders import COLUMNS, a_spec, pairs, places_in, write_jsonl, write_page
 
 

@@ -12,11 +12,11 @@ import pytest
 from typing_extensions import override
 
 from finetune_api.uris import OciTarget, OciUri
-from finetune_trainer import archives
-from finetune_trainer.artifacts import FILE_PATH, MANIFEST_TYPE, Manifest, parse_manifest
 from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUnavailable
-from finetune_trainer.registries import Repository, open_repository
-from finetune_trainer.registry_client import RegistryClient, read_credentials
+from finetune_trainer.sources import archives
+from finetune_trainer.sources.artifacts import FILE_PATH, MANIFEST_TYPE, Manifest, parse_manifest
+from finetune_trainer.sources.registries import Repository, open_repository
+from finetune_trainer.sources.registry_client import RegistryClient, read_credentials
 from tests.trainer.servers.faults import Fault, Faults, running_faults
 from tests.trainer.servers.programs import write_secret
 from tests.trainer.servers.registry import PASSWORD, Registry
@@ -444,7 +444,7 @@ def test_a_push_goes_on_after_a_failure(far: Repository, faults: Faults, tmp_pat
 def test_a_registry_that_stalls_is_asked_again(
     registry: Registry, faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
 ) -> None:
-    monkeypatch.setattr("finetune_trainer.registry_client.READ_SECONDS", 0.2)
+    monkeypatch.setattr("finetune_trainer.sources.registry_client.READ_SECONDS", 0.2)
     repository = opened(faults.host, registry, tmp_path)
     faults.coming.append(Fault(stall=True))
     assert repository.manifest("latest") is None

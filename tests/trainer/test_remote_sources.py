@@ -12,17 +12,17 @@ from finetune_api.model import Model
 from finetune_api.run_file import RunFile
 from finetune_api.tables import TableSource
 from finetune_api.uris import OciTarget
-from finetune_trainer.data import load_training_data
+from finetune_trainer.data.loading import load_training_data
 from finetune_trainer.digests import model_digest
 from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUnavailable
 from finetune_trainer.interruption import StopRequest
-from finetune_trainer.model_files import read_model_files
 from finetune_trainer.pipeline import run_finetune
 from finetune_trainer.places import Places
-from finetune_trainer.registries import open_repository
+from finetune_trainer.reporters.terminal import Lines
 from finetune_trainer.run import Run
-from finetune_trainer.sources import fetch_model, fetch_table, list_files
-from finetune_trainer.terminal import Lines
+from finetune_trainer.sources.fetch import fetch_model, fetch_table, list_files
+from finetune_trainer.sources.model_files import read_model_files
+from finetune_trainer.sources.registries import open_repository
 from tests.trainer.builders import COLUMNS, a_spec, pairs, places_in, write_page
 from tests.trainer.servers.faults import Fault, Faults, running_faults
 from tests.trainer.servers.gcs import Gcs
@@ -148,7 +148,7 @@ def test_the_cache_gives_nothing_to_somebody_without_access(s3: S3, bucket: str,
 def test_a_bucket_that_changes_while_it_is_fetched_is_not_taken(
     s3: S3, bucket: str, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from finetune_trainer.stores import Store
+    from finetune_trainer.sources.stores import Store
 
     download = Store.download
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from typing_extensions import override
 
-from finetune_trainer.charts import Line, gain_chart, line_chart, ticks
-from finetune_trainer.full_report import build_full_report, to_bytes
-from finetune_trainer.report_page import Sample, render_page
-from finetune_trainer.samples import LONGEST_TEXT, samples_of, show
-from finetune_trainer.summary import build_report
+from finetune_trainer.reporting.charts import Line, gain_chart, line_chart, ticks
+from finetune_trainer.reporting.full_report import build_full_report, to_bytes
+from finetune_trainer.reporting.page import Sample, render_page
+from finetune_trainer.reporting.samples import LONGEST_TEXT, samples_of, show
+from finetune_trainer.reporting.summary import build_report
 from tests.trainer.results_builder import a_gated_spec, some_results
 
 HOSTILE = "<script>alert('x')</script><img src=https://elsewhere/x onerror=alert(1)>"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from finetune_trainer.errors import InvalidData, InvalidSpec
-from finetune_trainer.samplers import ContentBatchSampler, LabelBatchSampler, PlainBatchSampler
+from finetune_trainer.training.samplers import ContentBatchSampler, LabelBatchSampler, PlainBatchSampler
 from tests.trainer.train_sets import train_set
 
 Keys = list[tuple[int, int]]

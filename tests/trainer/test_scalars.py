@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune_trainer.scalars import YamlError, load_documents
+from finetune_trainer.local.scalars import YamlError, load_documents
 from tests.cluster.binaries import find
 
 TABLE = json.loads(Path(__file__).with_name("scalars.json").read_text())

@@ -12,11 +12,11 @@ from huggingface_hub.utils import _http as hub_http
 from finetune_api.fields import SecretRef
 from finetune_api.model import Model
 from finetune_api.tables import TableSource
-from finetune_trainer.data import load_training_data
+from finetune_trainer.data.loading import load_training_data
 from finetune_trainer.digests import model_digest
 from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUnavailable, StorageFailed
 from finetune_trainer.places import Places
-from finetune_trainer.sources import Fetched, fetch_model, fetch_table
+from finetune_trainer.sources.fetch import Fetched, fetch_model, fetch_table
 from finetune_trainer.storage import storage_errors
 from tests.trainer.builders import a_spec, places_in, write_jsonl, write_page
 from tests.trainer.local_hub import COMMIT, Hub, running

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from finetune_trainer.errors import InvalidSpec
-from finetune_trainer.spec_file import SpecFile, read_spec
+from finetune_trainer.local.spec_file import SpecFile, read_spec
 from tests.trainer.builders import a_spec
 
 BARE = a_spec().to_dict()

@@ -1,7 +1,7 @@
 import pytest
 
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.splits import choose_files, choose_files_by_card
+from finetune_trainer.sources.splits import choose_files, choose_files_by_card
 
 CARD = """---
 license: mit

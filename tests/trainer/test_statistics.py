@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from finetune_trainer import statistics
-from finetune_trainer.clusters import clusters
+from finetune_trainer.comparison import statistics
+from finetune_trainer.comparison.clusters import clusters
+from finetune_trainer.comparison.statistics import Comparison, Interval, compare, gain_interval
 from finetune_trainer.evaluation.measures import Correlation, Decisions, Floats, Labels, Mean, value_of
-from finetune_trainer.statistics import Comparison, Interval, compare, gain_interval
 
 RNG = np.random.default_rng(7)
 

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from typing_extensions import override
 
 from finetune_api.uris import StoreUri
-from finetune_trainer import stores
 from finetune_trainer.errors import (
     InvalidData,
     InvalidSpec,
@@ -23,7 +22,8 @@ from finetune_trainer.errors import (
     StorageFailed,
     TrainerError,
 )
-from finetune_trainer.stores import Store, StoredObject, open_store
+from finetune_trainer.sources import stores
+from finetune_trainer.sources.stores import Store, StoredObject, open_store
 from tests.trainer.servers.faults import Fault, Faults, running_faults
 from tests.trainer.servers.gcs import Gcs
 from tests.trainer.servers.programs import write_secret

@@ -1,4 +1,4 @@
-from finetune_trainer.summary import build_report, summarise
+from finetune_trainer.reporting.summary import build_report, summarise
 from tests.trainer.results_builder import a_gated_spec, some_results
 
 

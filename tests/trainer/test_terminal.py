@@ -4,8 +4,8 @@ import logging
 import pytest
 from rich.console import Console
 
-from finetune_trainer.terminal import Bars, Lines
-from finetune_trainer.training_types import TrainingProgress
+from finetune_trainer.reporters.terminal import Bars, Lines
+from finetune_trainer.training.outcome import TrainingProgress
 
 
 def progress(step: int) -> TrainingProgress:

@@ -10,12 +10,13 @@ from sentence_transformers import SentenceTransformer
 from typing_extensions import override
 
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer import losses, selection
-from finetune_trainer.data import fit_to_model, load_evaluation_data, load_training_data
+from finetune_trainer import losses
+from finetune_trainer.data.loading import fit_to_model, load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData, InvalidSpec, OutOfMemory, StorageFailed
 from finetune_trainer.models import load_model, save_model
 from finetune_trainer.places import Places
-from finetune_trainer.training import TrainingProgress, TrainingResult, train
+from finetune_trainer.training import selection
+from finetune_trainer.training.train import TrainingProgress, TrainingResult, train
 from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl, write_page
 
 pytestmark = pytest.mark.training
@@ -282,7 +283,9 @@ def test_a_loss_that_is_no_number_ends_the_run_at_its_step(
             self.calls += 1
             return self.inner(features, labels) * (math.nan if self.calls == 3 else 1)
 
-    monkeypatch.setattr("finetune_trainer.training.build_loss", lambda *a, **o: Diverging(build(*a, **o)))
+    monkeypatch.setattr(
+        "finetune_trainer.training.train.build_loss", lambda *a, **o: Diverging(build(*a, **o))
+    )
     with pytest.raises(InvalidSpec) as raised:
         Run(text_model, places, a_spec())
     assert raised.value.reason == "LossNotFinite"
@@ -303,7 +306,7 @@ def test_running_out_of_memory_is_told_with_what_to_lower(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("finetune_trainer.training.build_loss", fail)
+    monkeypatch.setattr("finetune_trainer.training.train.build_loss", fail)
     with pytest.raises(OutOfMemory) as raised:
         Run(text_model, places, a_spec())
     assert raised.value.reason == reason
@@ -316,7 +319,7 @@ def test_other_errors_are_not_taken_for_memory(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr("finetune_trainer.training.build_loss", fail)
+    monkeypatch.setattr("finetune_trainer.training.train.build_loss", fail)
     with pytest.raises(RuntimeError, match="something else"):
         Run(text_model, places, a_spec())
 

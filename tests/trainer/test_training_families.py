@@ -12,10 +12,10 @@ from demo.tiny_models import build_static_model
 from finetune_api.loss import Loss
 from finetune_api.model import Model
 from finetune_api.spec import FinetuneSpec
+from finetune_trainer.data.inputs import TrainingData, TrainingSet
 from finetune_trainer.errors import InvalidData, InvalidSpec
-from finetune_trainer.inputs import TrainingData, TrainingSet
 from finetune_trainer.models import load_model, make_trainable
-from finetune_trainer.training import TrainingResult, check_training, train
+from finetune_trainer.training.train import TrainingResult, check_training, train
 from tests.trainer.train_sets import (
     ANSWERS,
     OTHERS,

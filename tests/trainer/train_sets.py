@@ -13,7 +13,7 @@ from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder
 from transformers import BertForMaskedLM, BertForSequenceClassification
 
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.inputs import LABEL, TrainingData, TrainingSet
+from finetune_trainer.data.inputs import LABEL, TrainingData, TrainingSet
 from tests.trainer.builders import a_spec
 
 ROWS = 16

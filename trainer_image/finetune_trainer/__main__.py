@@ -95,7 +95,7 @@ def run(  # noqa: PLR0917 - typer gives them by name
 ) -> None:
     """Run, and exit with the run's code."""
     _prepare_process(sys.stderr, logging.WARNING if sys.stderr.isatty() else logging.INFO)
-    from finetune_trainer.command import Folders, run_locally
+    from finetune_trainer.local.command import Folders, run_locally
 
     folders = Folders(volumes, volume or [], secrets, config_maps, work)
     raise typer.Exit(run_locally(spec, folders, again=again, allow_remote_code=trust_remote_code))
@@ -119,7 +119,7 @@ def check(  # noqa: PLR0917 - typer gives them by name
 ) -> None:
     """Check, and exit with the code of the first problem."""
     _prepare_process(sys.stderr, logging.ERROR)
-    from finetune_trainer.command import Folders, check_locally
+    from finetune_trainer.local.command import Folders, check_locally
 
     folders = Folders(volumes, volume or [], secrets, config_maps, work)
     raise typer.Exit(check_locally(spec, folders, allow_remote_code=trust_remote_code))

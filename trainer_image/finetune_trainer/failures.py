@@ -2,8 +2,8 @@
 
 import logging
 
+from finetune_trainer.data.lengths import cuts_media, media_cut_off
 from finetune_trainer.errors import OutOfMemory, StorageFailed, TrainerError
-from finetune_trainer.lengths import cuts_media, media_cut_off
 from finetune_trainer.storage import storage_error
 
 logger = logging.getLogger(__name__)

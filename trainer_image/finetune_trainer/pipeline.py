@@ -20,7 +20,7 @@ from finetune_trainer.storage import storage_errors
 
 if TYPE_CHECKING:
     from finetune_trainer.publishing import Target
-    from finetune_trainer.results import Results
+    from finetune_trainer.reporting.results import Results
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _run_stages(run: Run) -> Ending:
         if target is not None and (earlier := find_published(target)) is not None:
             full = local_report(target, earlier.artifact) if earlier.artifact else None
             return Ending(earlier, ExitCode.DONE, full, repeated=True)
-        from finetune_trainer.checks import check_spec
+        from finetune_trainer.training.checks import check_spec
 
         check_spec(run.file.spec)
         run.places.work.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,8 @@ def _run_stages(run: Run) -> Ending:
 
 
 def _measure_and_publish(run: Run, target: "Target | None", scratch: Path) -> Ending:
-    from finetune_trainer import measuring, stages
+    from finetune_trainer import stages
+    from finetune_trainer.comparison import measuring
     from finetune_trainer.publishing import published_model
 
     spec = run.file.spec
@@ -87,9 +88,9 @@ def _measure_and_publish(run: Run, target: "Target | None", scratch: Path) -> En
 
 
 def _conclude(run: Run, target: "Target | None", results: "Results", model: Path) -> Ending:
-    from finetune_trainer.beside import files_beside, files_without_model
     from finetune_trainer.publishing import REPORT, local_report, publish
-    from finetune_trainer.summary import build_report
+    from finetune_trainer.reporting.beside import files_beside, files_without_model
+    from finetune_trainer.reporting.summary import build_report
 
     report = build_report(results)
     passed = report.outcome == "Succeeded"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from finetune_api.fields import SecretRef
 from finetune_trainer.errors import InvalidSpec, NoAccess
-from finetune_trainer.transfers import OnTransfer, tell_nobody
+from finetune_trainer.sources.transfers import OnTransfer, tell_nobody
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from finetune_api.report import Report
 from finetune_api.run_file import RunFile
 from finetune_trainer.errors import InvalidSpec
 from finetune_trainer.interruption import stopping_on_signals
-from finetune_trainer.operator_reporter import OperatorReporter, Server
 from finetune_trainer.pipeline import Ending, run_finetune
 from finetune_trainer.places import Places
-from finetune_trainer.progress import Several
+from finetune_trainer.reporters.operator import OperatorReporter, Server
+from finetune_trainer.reporters.protocol import Several
+from finetune_trainer.reporters.terminal import Lines
 from finetune_trainer.run import Run
-from finetune_trainer.terminal import Lines
 
 logger = logging.getLogger(__name__)
 

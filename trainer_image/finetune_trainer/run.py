@@ -9,7 +9,7 @@ from finetune_api.run_file import RunFile
 from finetune_api.status import Phase
 from finetune_trainer.interruption import StopRequest
 from finetune_trainer.places import Places
-from finetune_trainer.progress import Reporter
+from finetune_trainer.reporters.protocol import Reporter
 
 
 @dataclass

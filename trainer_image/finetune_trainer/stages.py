@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from finetune_trainer.data import (
+from finetune_trainer.comparison.measurement import (
+    Measurement,
+    check_gates,
+    judge_gates,
+    wanted_dimensions,
+)
+from finetune_trainer.comparison.measuring import Baselines
+from finetune_trainer.data.inputs import EvaluationData, TrainingData
+from finetune_trainer.data.labelled_pairs import with_labelled_pairs
+from finetune_trainer.data.loading import (
     fit_to_model,
     load_evaluation_data,
     load_training_data,
@@ -17,17 +26,8 @@ from finetune_trainer.data import (
 from finetune_trainer.digests import content_digest
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
 from finetune_trainer.evaluation.requirements import Facts, fit_evaluators
-from finetune_trainer.guides import fetch_guides, load_guides
-from finetune_trainer.inputs import EvaluationData, TrainingData
-from finetune_trainer.labelled_pairs import with_labelled_pairs
-from finetune_trainer.measurement import (
-    Measurement,
-    check_gates,
-    judge_gates,
-    wanted_dimensions,
-)
-from finetune_trainer.measuring import Baselines
-from finetune_trainer.mining_pool import with_stand_ins
+from finetune_trainer.mining.negatives import mine_negatives
+from finetune_trainer.mining.pool import with_stand_ins
 from finetune_trainer.models import (
     check_dimensions,
     check_trust,
@@ -36,11 +36,11 @@ from finetune_trainer.models import (
     load_model,
     make_trainable,
 )
-from finetune_trainer.negatives import mine_negatives
-from finetune_trainer.results import Results, Sources, measurement_notes
+from finetune_trainer.reporting.results import Results, Sources, measurement_notes
 from finetune_trainer.run import Run
-from finetune_trainer.sources import Fetched, fetch_model
-from finetune_trainer.training import TrainingResult, check_training, train
+from finetune_trainer.sources.fetch import Fetched, fetch_model
+from finetune_trainer.training.guides import fetch_guides, load_guides
+from finetune_trainer.training.train import TrainingResult, check_training, train
 
 if TYPE_CHECKING:
     from finetune_trainer.models.kinds import AnyModel

@@ -16,8 +16,8 @@ from finetune_api.uris import OciTarget, StoreUri
 from finetune_trainer.places import Places
 from finetune_trainer.publishing import LATEST, REPORT, Extras, Target, open_target, publish
 from finetune_trainer.publishing.artifacts import OWNER
-from finetune_trainer.registries import Repository, open_repository
-from finetune_trainer.stores import Store, open_store
+from finetune_trainer.sources.registries import Repository, open_repository
+from finetune_trainer.sources.stores import Store, open_store
 from tests.trainer.local_hub import Hub
 from tests.trainer.servers.faults import Fault, Faults
 

@@ -3,9 +3,9 @@ from http import HTTPStatus
 
 import pytest
 
-from finetune_trainer.artifacts import ARTIFACT_TYPE
 from finetune_trainer.errors import TargetInUse
 from finetune_trainer.publishing import open_target, versions
+from finetune_trainer.sources.artifacts import ARTIFACT_TYPE
 from tests.trainer.publishing.places import RegistryRepository, opened, published, run_file
 
 

@@ -23,7 +23,7 @@ from finetune_trainer.publishing import (
     target_of,
     versions,
 )
-from finetune_trainer.sources import fetch_model
+from finetune_trainer.sources.fetch import fetch_model
 from tests.trainer.publishing.places import (
     SECRET,
     Killed,

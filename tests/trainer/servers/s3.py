@@ -25,9 +25,9 @@ class S3:
         for key, content in files.items():
             self._client.pipe_file(f"{bucket}/{key}", content)
 
-    def make(self) -> str:
-        """A new bucket."""
-        bucket = f"bucket-{uuid4().hex[:12]}"
+    def make(self, bucket: str = "") -> str:
+        """A new bucket, by a name of its own unless told."""
+        bucket = bucket or f"bucket-{uuid4().hex[:12]}"
         self._client.mkdir(bucket)
         return bucket
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from finetune_api.evaluation import Evaluator
+from finetune_trainer.data.inputs import EvaluationData, LabelledData, RetrievalData
 from finetune_trainer.evaluation.candidates import candidates_of, rank_candidates
 from finetune_trainer.evaluation.encoding import Encoder, Heartbeat, Pairs, Progress, Role, model_type
 from finetune_trainer.evaluation.labelled import Task, classes, correlations, decisions, measure_rows
 from finetune_trainer.evaluation.ranking import rank_corpus
 from finetune_trainer.evaluation.scores import EvaluatorResult, Ranking, Scores
 from finetune_trainer.evaluation.units import data_sets, unit_count
-from finetune_trainer.inputs import EvaluationData, LabelledData, RetrievalData
 
 if TYPE_CHECKING:
     from finetune_trainer.evaluation.encoding import AnyModel

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from finetune_trainer.data.inputs import RetrievalData
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.evaluation.encoding import Encoder, Pairs, check_dimensions
 from finetune_trainer.evaluation.measures import Flags, Floats, Labels, Mean
@@ -20,7 +21,6 @@ from finetune_trainer.evaluation.ranking import part_of, ranking_of
 from finetune_trainer.evaluation.retrieval_metrics import compute_metrics, cut_off
 from finetune_trainer.evaluation.scores import EvaluatorResult, Scores
 from finetune_trainer.evaluation.vectors import all_scores
-from finetune_trainer.inputs import RetrievalData
 
 MAX_DOCUMENTS = 8192
 """Documents whose embeddings are held at a time."""

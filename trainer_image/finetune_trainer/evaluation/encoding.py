@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from finetune_trainer.data.inputs import Collection, Input
 from finetune_trainer.errors import InvalidModel, InvalidSpec
 from finetune_trainer.evaluation.vectors import Vectors, joined
-from finetune_trainer.inputs import Collection, Input
 
 if TYPE_CHECKING:
     from sentence_transformers import (

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from finetune_api.evaluation import Evaluator
+from finetune_trainer.data.inputs import LabelledData
 from finetune_trainer.evaluation.encoding import Encoder, Role, check_dimensions
 from finetune_trainer.evaluation.measures import (
     Classes,
@@ -27,7 +28,6 @@ from finetune_trainer.evaluation.paraphrases import mine_paraphrases
 from finetune_trainer.evaluation.scores import EvaluatorResult, Scores
 from finetune_trainer.evaluation.units import unit_count
 from finetune_trainer.evaluation.vectors import Vectors, all_scores, row_scores
-from finetune_trainer.inputs import LabelledData
 
 MAX_SCORES = 2**26
 """Similarities held at a time."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from finetune_trainer.clusters import clusters
+from finetune_trainer.comparison.clusters import clusters
+from finetune_trainer.data.inputs import LabelledData
 from finetune_trainer.evaluation.measures import Labels, Measure, MinedPairs
 from finetune_trainer.evaluation.vectors import Vectors, joined
-from finetune_trainer.inputs import LabelledData
 
 TOP_K = 100
 MAX_PAIRS = 500_000

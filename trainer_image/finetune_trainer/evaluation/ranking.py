@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
+from finetune_trainer.data.inputs import Collection, RetrievalData
 from finetune_trainer.evaluation.encoding import Encoder, check_dimensions
 from finetune_trainer.evaluation.measures import Flags, Labels, Mean
 from finetune_trainer.evaluation.retrieval_metrics import EVERYTHING, compute_metrics, cut_off
 from finetune_trainer.evaluation.scores import EvaluatorResult, Ranking, Scores
 from finetune_trainer.evaluation.search import Best, id_ranks, search_chunk
 from finetune_trainer.evaluation.sparsity import Sparsity
-from finetune_trainer.inputs import Collection, RetrievalData
 
 TOP_DOCUMENTS = 10
 """Documents kept for examples, for each query."""

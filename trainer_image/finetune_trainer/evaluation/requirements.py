@@ -8,11 +8,11 @@ from typing_extensions import override
 
 from finetune_api.evaluation import Evaluator, MetricReference
 from finetune_api.spec import FinetuneSpec
+from finetune_trainer.data.inputs import Collection, EvaluationData, Input, LabelledData, RetrievalData
+from finetune_trainer.data.labels import LabelForm, require_labels
 from finetune_trainer.errors import InvalidData, InvalidSpec
 from finetune_trainer.evaluation.candidates import candidates_of
 from finetune_trainer.evaluation.ranking import part_of
-from finetune_trainer.inputs import Collection, EvaluationData, Input, LabelledData, RetrievalData
-from finetune_trainer.labels import LabelForm, require_labels
 
 _PAIR = ("two inputs (`columns.inputs`)", lambda n: n == 2)
 _COLUMNS: dict[str, tuple[str, Callable[[int], bool]]] = {

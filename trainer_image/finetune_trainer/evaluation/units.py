@@ -3,10 +3,10 @@
 import numpy as np
 
 from finetune_api.evaluation import Evaluator
-from finetune_trainer.clusters import clusters, renumbered
+from finetune_trainer.comparison.clusters import clusters, renumbered
+from finetune_trainer.data.inputs import EvaluationData, LabelledData, RetrievalData
 from finetune_trainer.evaluation.measures import Labels
 from finetune_trainer.evaluation.paraphrases import texts_of
-from finetune_trainer.inputs import EvaluationData, LabelledData, RetrievalData
 
 
 def unit_count(data: EvaluationData, evaluator: Evaluator) -> int:

@@ -8,12 +8,12 @@ from finetune_api.loss_columns import wanted_text
 from finetune_api.loss_defaults import DefaultLoss, default_loss, inner_default
 from finetune_api.loss_table import LOSSES, OVER_LAYERS, LabelKind, LossTraits, inner_names
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.checks import refusals_as_invalid
+from finetune_trainer.data.inputs import TrainingSet
 from finetune_trainer.errors import InvalidData, InvalidSpec
-from finetune_trainer.inputs import TrainingSet
 from finetune_trainer.losses.chosen import ChosenLoss, ModelFacts
 from finetune_trainer.losses.fit import check_model
 from finetune_trainer.losses.shapes import found_text, has_lists, label_kinds, shape_of
+from finetune_trainer.training.checks import refusals_as_invalid
 
 
 def choose_loss(data: TrainingSet, facts: ModelFacts, spec: FinetuneSpec) -> ChosenLoss:

@@ -1,7 +1,7 @@
 """Whether a chosen loss can be computed with the model."""
 
+from finetune_trainer.data.inputs import TrainingSet
 from finetune_trainer.errors import InvalidData, InvalidSpec
-from finetune_trainer.inputs import TrainingSet
 from finetune_trainer.losses.chosen import ChosenLoss, ModelFacts
 from finetune_trainer.losses.shapes import label_column
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from finetune_trainer.data.inputs import LABEL, TrainingSet
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.inputs import LABEL, TrainingSet
 from finetune_trainer.losses.chosen import ChosenLoss
 from finetune_trainer.losses.shapes import is_list, label_column
 

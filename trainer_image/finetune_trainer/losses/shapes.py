@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from finetune_api.loss_defaults import WORDS, Shape
 from finetune_api.loss_table import LabelKind
+from finetune_trainer.data.inputs import LABEL, TrainingSet
 from finetune_trainer.errors import InvalidData
-from finetune_trainer.inputs import LABEL, TrainingSet
 
 if TYPE_CHECKING:
     import pyarrow as pa

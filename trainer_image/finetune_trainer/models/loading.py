@@ -13,13 +13,13 @@ from finetune_trainer.models.lengths import limit_length
 from finetune_trainer.models.lora import ADAPTER_CONFIG, beside_its_base, refuse_adapter
 from finetune_trainer.models.multi_vector import build_multi_vector
 from finetune_trainer.models.options import Options, check_attention, load_saved, options_of, unused_weights
+from finetune_trainer.models.processors import check_processor, settle_processor
 from finetune_trainer.models.reranker import build_reranker, new_weights
 from finetune_trainer.models.routers import build_router
 from finetune_trainer.models.safety import check_files, no_pickles
 from finetune_trainer.models.sparse import build_sparse
-from finetune_trainer.processors import check_processor, settle_processor
+from finetune_trainer.models.weights import loading_reports, refuse_missing_weights
 from finetune_trainer.storage import storage_error, storage_errors
-from finetune_trainer.weights import loading_reports, refuse_missing_weights
 
 if TYPE_CHECKING:
     from finetune_trainer.models.kinds import AnyModel

@@ -10,9 +10,9 @@ from finetune_trainer.models.embedding import raw_modules
 from finetune_trainer.models.kinds import model_class
 from finetune_trainer.models.lengths import limit_length
 from finetune_trainer.models.options import Options, load_saved, refuse_other_pooling, unused_weights
+from finetune_trainer.models.processors import settle_processor
 from finetune_trainer.models.sparse import splade_modules, tell_vocabulary
-from finetune_trainer.processors import settle_processor
-from finetune_trainer.weights import loading_reports, refuse_missing_weights
+from finetune_trainer.models.weights import loading_reports, refuse_missing_weights
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SparseEncoder

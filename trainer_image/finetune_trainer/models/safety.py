@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune_trainer.errors import InvalidModel
 from finetune_trainer.models.checkpoints import read_json
-from finetune_trainer.weights import require_weights
+from finetune_trainer.models.weights import require_weights
 
 _PICKLES = {
     "pytorch_model.bin": ("model.safetensors", "model.safetensors.index.json"),

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_api.uris import OciTarget
-from finetune_trainer.artifacts import Manifest
 from finetune_trainer.errors import InvalidSpec, NoAccess
 from finetune_trainer.publishing.contents import model_files
 from finetune_trainer.publishing.store import REPORT
-from finetune_trainer.registries import Repository
+from finetune_trainer.sources.artifacts import Manifest
+from finetune_trainer.sources.registries import Repository
 from finetune_trainer.storage import storage_errors
 
 logger = logging.getLogger(__name__)

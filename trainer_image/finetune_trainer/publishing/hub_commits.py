@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from finetune_api.uris import HfUri
 from finetune_trainer.errors import NoAccess, StorageFailed, TargetInUse, TrainerError
-from finetune_trainer.hub import hub_errors
 from finetune_trainer.publishing.contents import model_files
 from finetune_trainer.publishing.store import LATEST, REPORT
+from finetune_trainer.sources.hub import hub_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from finetune_trainer.publishing.contents import model_files
 from finetune_trainer.publishing.store import LATEST, REPORT
+from finetune_trainer.sources.stores import Store
 from finetune_trainer.storage import storage_errors
-from finetune_trainer.stores import Store
 
 OWNER = ".finetune.json"
 """{namespace, name} of who began the version. Hidden, and so no part of the model."""

@@ -9,15 +9,15 @@ from finetune_api.run_file import RunFile
 from finetune_api.runtime import Output
 from finetune_api.uris import HfTarget, OciTarget, PvcUri, StoreUri, parse_target
 from finetune_trainer.errors import TargetInUse
-from finetune_trainer.hub import open_hub
 from finetune_trainer.places import Places
 from finetune_trainer.publishing.artifacts import ArtifactStore
 from finetune_trainer.publishing.folders import FolderStore
 from finetune_trainer.publishing.hub_commits import HubStore
 from finetune_trainer.publishing.objects import ObjectStore
 from finetune_trainer.publishing.store import LATEST, VersionStore
-from finetune_trainer.registries import open_repository
-from finetune_trainer.stores import open_store
+from finetune_trainer.sources.hub import open_hub
+from finetune_trainer.sources.registries import open_repository
+from finetune_trainer.sources.stores import open_store
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Files become rows to train on and sets to measure on, every cell looked at once."""

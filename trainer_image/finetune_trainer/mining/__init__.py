@@ -1,0 +1,1 @@
+"""Hard negatives: documents that look like an answer and are none."""

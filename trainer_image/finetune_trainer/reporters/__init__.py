@@ -1,0 +1,1 @@
+"""Who is told how far a run is: a person, a log, the operator."""

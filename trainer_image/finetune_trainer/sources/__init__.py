@@ -1,0 +1,1 @@
+"""Where models and tables come from: a URI becomes files of this machine."""

@@ -1,0 +1,1 @@
+"""The training itself, with the trainers of the library."""
