@@ -50,6 +50,9 @@ def operator(the_operator: Operator) -> Operator:
     return the_operator
 
 
+IMAGE = "trainer-that-plays"
+
+
 class Finetunes:
     """Finetunes of one namespace, as kubectl would handle them."""
 
@@ -64,8 +67,12 @@ class Finetunes:
         return self.client.create(self.path, a_finetune(self.spec(play, changes), name))
 
     def spec(self, play: str, changes: dict[str, Any]) -> dict[str, Any]:
-        """Without GPU and volumes; `output` brings one."""
-        base: dict[str, Any] = {"training.args": {"play": play}, "runtime.gpusPerNode": 0}
+        """Without GPU and volumes; `output` brings one. The image is its own: only it knows its arguments."""
+        base: dict[str, Any] = {
+            "training.args": {"play": play},
+            "runtime.gpusPerNode": 0,
+            "runtime.image": IMAGE,
+        }
         for path in ("data.train.0", "data.eval.0"):
             base[f"{path}.uri"] = "https://example.com/pairs.csv"
         spec = a_spec({**base, **{key.replace("_", "."): value for key, value in changes.items()}})

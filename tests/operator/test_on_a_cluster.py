@@ -6,8 +6,8 @@ import time
 import pytest
 
 from finetune_api import names
-from tests.operator.conftest import Finetunes
-from tests.operator.process import NAMESPACE, TRAINER_IMAGE, Operator
+from tests.operator.conftest import IMAGE, Finetunes
+from tests.operator.process import NAMESPACE, Operator
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # programs may have to be built first
 
@@ -22,7 +22,7 @@ def test_an_applied_finetune_becomes_ready_with_its_numbers(operator: Operator, 
     primary = status["evaluation"]["primary"]
     assert (primary["baseline"], primary["tuned"], primary["gain"]) == ("0.63", "0.72", "0.09")
     assert status["artifact"]["uri"].startswith("pvc://models/one/1-")
-    assert status["lineage"]["image"] == TRAINER_IMAGE
+    assert status["lineage"]["image"] == IMAGE
     assert folder.exists()
     assert ("Normal", "Started") in finetunes.events()
 
