@@ -3,7 +3,7 @@
 import logging
 
 from finetune_trainer.data.lengths import cuts_media, media_cut_off
-from finetune_trainer.errors import OutOfMemory, StorageFailed, TrainerError
+from finetune_trainer.errors import InvalidModel, OutOfMemory, StorageFailed, TrainerError
 from finetune_trainer.storage import storage_error
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,12 @@ def as_trainer_error(error: Exception) -> TrainerError:
             f"{'GPU' if memory == 'CudaOutOfMemory' else 'host'} memory ran out outside of a training step",
             "lower the evaluators' batchSize, shorten the inputs, or give more memory",
         )
+    if _is_of_template(error):
+        return InvalidModel(
+            "InvalidTemplate",
+            f"the model's chat template cannot be used ({type(error).__name__}: {str(error)[:_LONGEST]})",
+            "correct chat_template.jinja beside the model",
+        )
     if cuts_media(error):
         return media_cut_off("the data")
     if (disk := storage_error(error)) is not None:
@@ -31,6 +37,13 @@ def as_trainer_error(error: Exception) -> TrainerError:
     text = (str(error).strip().splitlines() or [""])[-1][:_LONGEST]
     return TrainerError(
         "InternalError", f"{type(error).__name__}: {text}", "see the log for where it happened"
+    )
+
+
+def _is_of_template(error: Exception) -> bool:
+    """By name: whoever has no model with a template need not have its library in memory."""
+    return any(
+        c.__name__ == "TemplateError" and c.__module__ == "jinja2.exceptions" for c in type(error).__mro__
     )
 
 
