@@ -24,6 +24,8 @@ from tests.trainer.servers.registry import Registry, running_registry
 from tests.trainer.servers.s3 import S3, running_s3
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "crds/examples").glob("*.yaml"))
+OF_THE_STAGE = [e for e in EXAMPLES if e.stem not in {"german-search", "visual-documents"}]
+"""Those two are run by the demo, on data of their own."""
 TOKEN = "hf_of_the_examples"
 _DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -31,11 +33,15 @@ _DIGEST = "sha256:" + "0123456789abcdef" * 4
 FITTING = {
     "[2048, 1024, 512, 256, 128, 64]": "[64, 32, 16]",
     "truncateDim: 1024": "truncateDim: 32",
+    "  runtime:\n    cache": "  runtime:\n    gpusPerNode: 0\n    cache",
+    "  runtime:\n    resources": "  runtime:\n    gpusPerNode: 0\n    resources",
+    "cpu: 8, memory: 32Gi": "cpu: 100m, memory: 1Gi",
+    "cpu: 8, memory: 64Gi": "cpu: 100m, memory: 1Gi",
     'epochs: "1"\n    batchSize: 64\n    learningRate: "2e-5"': (
         'epochs: "12"\n    batchSize: 16\n    learningRate: "2e-3"'
     ),
 }
-"""What an example for a model of two billion weights says, and what suits one of half a million."""
+"""What an example for a model of two billion weights and a GPU says, and what suits half a million here."""
 
 
 @dataclass(frozen=True)

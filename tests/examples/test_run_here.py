@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from finetune_api.exit_codes import ExitCode
 from finetune_trainer.__main__ import app
-from tests.examples.stage import EXAMPLES, Stage
+from tests.examples.stage import OF_THE_STAGE, Stage
 
 # Of libraries that call each other.
 pytestmark = [
@@ -16,14 +16,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
 ]
 
-OF_THE_DEMO = {"german-search", "visual-documents"}
-"""Run by the demo, on data of their own."""
-
 
 @pytest.mark.training
-@pytest.mark.parametrize(
-    "example", [e for e in EXAMPLES if e.stem not in OF_THE_DEMO], ids=lambda e: str(e.stem)
-)
+@pytest.mark.parametrize("example", OF_THE_STAGE, ids=lambda e: str(e.stem))
 def test_an_example_is_trained_gated_and_published(
     stage: Stage, example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
