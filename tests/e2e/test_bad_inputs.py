@@ -73,10 +73,10 @@ def setting(path: str, value: Any) -> Break:
     """Sets one field of the spec."""
 
     def change(spec: Spec, _home: Path) -> None:
-        *parents, last = (int(part) if part.isdigit() else part for part in path.split("."))
+        *parents, last = path.split(".")
         part: Any = spec
         for parent in parents:
-            part = part[parent] if isinstance(part, list) else part.setdefault(parent, {})
+            part = part[int(parent)] if isinstance(part, list) else part.setdefault(parent, {})
         part[last] = value
 
     return change
