@@ -5,7 +5,8 @@ was pushed to the registry.
 """
 
 import contextlib
-import os
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +75,13 @@ def running_stage(root: Path) -> Iterator[Stage]:
     servers.mkdir()
     hub = Hub(files=_repositories(root), token=TOKEN)
     with (
+        # Pods have a /tmp of their own; the folder of the programs is theirs too.
+        tempfile.TemporaryDirectory(dir=sys.prefix, prefix="stage-") as visible,
         running(hub),
         running_s3(servers) as s3,
         running_gcs(servers) as gcs,
         running_registry(servers) as registry,
-        running_website(servers, _site(root)) as website,
+        running_website(Path(visible), _site(root)) as website,
     ):
         _fill_s3(s3, root)
         _fill_gcs(gcs, root)
@@ -170,8 +173,3 @@ def _push_model(registry: Registry, root: Path, secret: Path) -> str:
     """Digest of the model `text`, as an artifact."""
     repository = open_repository(OciTarget(registry.host, "models/text"), secret)
     return repository.push(_files(root / "models/text"), tag="1")
-
-
-def environment_of(stage: Stage) -> dict[str, str]:
-    """Of a trainer's process."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", **stage.environment}
