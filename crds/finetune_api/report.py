@@ -32,13 +32,13 @@ class Report(ApiModel):
     def to_json(self) -> str:
         """The Report in at most MAX_REPORT_BYTES, by leaving out what matters least.
 
-        Metrics go first, from the end (put gated ones first); then library versions, long texts, the name of
-        the image; then gates, those that hold before those that do not.
+        Metrics go first, from the end (put gated ones first); then library versions, long texts, the names
+        of image and losses; then gates, those that hold before those that do not.
         """
         report = self
         while report.size > MAX_REPORT_BYTES and report.measured and report.measured.metrics:
             report = report.with_measured(metrics=report.measured.metrics[:-1])
-        for shorten in (_without_versions, _with_short_messages, _without_image):
+        for shorten in (_without_versions, _with_short_messages, _without_names):
             if report.size > MAX_REPORT_BYTES:
                 report = shorten(report)
         while report.size > MAX_REPORT_BYTES and report.measured and report.measured.gates:
@@ -66,10 +66,11 @@ def _without_versions(report: Report) -> Report:
     return report.model_copy(update={"lineage": report.lineage.model_copy(update={"versions": {}})})
 
 
-def _without_image(report: Report) -> Report:
+def _without_names(report: Report) -> Report:
     if report.lineage is None:
         return report
-    return report.model_copy(update={"lineage": report.lineage.model_copy(update={"image": None})})
+    lineage = report.lineage.model_copy(update={"image": None, "losses": None})
+    return report.model_copy(update={"lineage": lineage})
 
 
 def _with_short_messages(report: Report) -> Report:

@@ -199,6 +199,8 @@ class Lineage(ApiModel):
     """Seed of everything random."""
     mini_batch_size: Annotated[int, Field(ge=1)]
     """Rows encoded at a time in training."""
+    losses: Text | None = None
+    """Loss of each train set; "by default" where the spec names none."""
     versions: Annotated[dict[str, Value], Field(max_length=16)] = {}
     """Versions of the libraries that decide the result."""
 

@@ -48,6 +48,12 @@ class ChosenLoss:
     note: str = ""
 
     @property
+    def in_words(self) -> str:
+        """`<set>: <class> over <class>`, and whether the spec named them all."""
+        classes = f"{self.name} over {self.inner}" if self.inner else self.name
+        return f"{self.data}: {classes}{' by default' if self.note else ''}"
+
+    @property
     def innermost(self) -> str:
         return self.inner or self.name
 

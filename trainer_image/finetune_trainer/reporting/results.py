@@ -56,6 +56,7 @@ class Results:
             image=self.sources.image,
             seed=spec.training.seed,
             mini_batch_size=self.training.mini_batch_size,
+            losses="; ".join(self.training.losses)[:256] or None,
             versions=library_versions(),
         )
 

@@ -39,6 +39,7 @@ class TrainingResult:
     best_step: the step whose weights the model holds, None without selection.
     selection_curve: (step, metric) of every judgement.
     stopped: ended by the stop flag before its time.
+    losses: what each train set was trained with, in words.
     """
 
     model: "AnyModel"
@@ -48,3 +49,4 @@ class TrainingResult:
     best_step: int | None = None
     selection_curve: list[tuple[int, float]] = field(default_factory=list)
     stopped: bool = False
+    losses: tuple[str, ...] = ()

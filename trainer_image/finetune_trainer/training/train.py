@@ -91,6 +91,7 @@ def train(
         best_step=best.step if best else None,
         selection_curve=best.curve if best else [],
         stopped=loop.stopped,
+        losses=tuple(loss.in_words for loss in losses),
     )
 
 
