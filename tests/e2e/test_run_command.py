@@ -23,6 +23,7 @@ from demo.pages import plan_pages
 from demo.tiny_models import build_text_model
 from finetune_api.exit_codes import ExitCode
 from finetune_trainer.__main__ import app
+from tests.cluster.binaries import require_program
 
 PAGES = plan_pages(train=200, test=60)
 
@@ -261,6 +262,38 @@ def test_a_run_that_is_told_to_stop_says_so_and_publishes_nothing(home: Path) ->
     assert "Interrupted: the run was stopped by SIGTERM; nothing was published" in errors
     assert list((home / "models").rglob("*.safetensors")) == []
     assert list((home / "work").glob("run-*")) == []
+
+
+@pytest.mark.training
+def test_a_run_needs_no_name_no_home_and_no_writable_root(home: Path) -> None:
+    spec = a_spec()
+    spec["training"]["args"]["max_steps"] = 1
+    spec["evaluation"]["gates"] = []
+    write_spec(home, spec)
+    data = (home / "data").resolve()
+    (home / "data").unlink()
+    shutil.copytree(data, home / "data")
+    bubblewrap = str(require_program("bwrap", "bubblewrap"))
+    sandbox = [bubblewrap, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    # Also /tmp cannot be written: only the claims and the scratch space can, as in a pod.
+    sandbox += ["--bind", str(home), str(home), "--unshare-user", "--uid", "54321", "--gid", "54321"]
+    nobody = {
+        **ENVIRONMENT,
+        "HOME": "/nonexistent",
+        "TMPDIR": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+    }
+    done = subprocess.run(
+        [*sandbox, *command(home)],
+        cwd=home,
+        env=nobody,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == ExitCode.DONE, done.stderr
+    assert (version(home) / "model.safetensors").is_file()
 
 
 def with_column(spec: dict[str, Any], _: Path) -> None:
