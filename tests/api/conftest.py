@@ -10,6 +10,7 @@ from finetune_api.names import GROUP
 from tests.api.specs import ROOT
 from tests.cluster import Cluster
 from tests.cluster.client import ApiError
+from tests.cluster.definitions import await_served
 from tests.cluster.waiting import eventually
 
 Finetune = dict[str, Any]
@@ -23,7 +24,7 @@ def served(cluster: Cluster) -> Cluster:
     """The cluster, with the CRD established."""
     file = str(ROOT / "crds/embeddingfinetunes.yaml")
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", file)
-    cluster.kubectl("wait", f"crd/{PLURAL}.{GROUP}", "--for=condition=Established", "--timeout=30s")
+    await_served(cluster, f"{PLURAL}.{GROUP}")
     eventually(lambda: _is_served(cluster), "the list of finetunes")
     return cluster
 

@@ -24,6 +24,7 @@ import yaml
 
 from tests.cluster import Cluster, ClusterError
 from tests.cluster.binaries import MODULES, ensure_built
+from tests.cluster.definitions import await_served
 from tests.cluster.ports import reserve
 from tests.cluster.waiting import eventually
 
@@ -44,7 +45,7 @@ def install_chart(cluster: Cluster) -> None:
     objects = [thing for thing in _render(cluster) if thing["kind"] != "Deployment"]
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
-    cluster.kubectl("wait", "--for=condition=Established", "crd/embeddingfinetunes.embeddings.dev")
+    await_served(cluster, "embeddingfinetunes.embeddings.dev")
 
 
 def _render(cluster: Cluster) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def test_a_bare_spec_has_no_name(tmp_path: Path) -> None:
             "training.batchSize: must be greater than or equal to 2, found 1",
         ),
         (changed(model={"uri": 1}), "model.uri: must be a text, found 1; put it into quotes"),
-        (changed(loss={"name": "MSELoss"}), "RankingLoss', found 'MSELoss'"),
+        (changed(loss={"name": "RankLoss"}), "MSELoss', found 'RankLoss'"),
         (changed(model={"uri": "file:///model"}), "model.uri: `uri` must begin with hf:// or pvc://"),
         (changed(evaluation={"primary": {"evaluator": "x"}}), "evaluation: `primary.evaluator` must"),
         ({k: v for k, v in BARE.items() if k != "evaluation"}, "evaluation: is required"),
