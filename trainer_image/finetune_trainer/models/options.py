@@ -97,6 +97,14 @@ def pool(encoder: "Transformer", checkpoint: Checkpoint, pooling: str | None) ->
     return Pooling(encoder.get_embedding_dimension(), _POOLING[pooling] if pooling else usual)
 
 
+def load_pooled(checkpoint: Checkpoint, spec: Model, options: Options) -> list[Any]:
+    """Encoder and pooling: what a new layer on one vector for an input stands on."""
+    encoder = load_encoder(checkpoint, spec, options)
+    if encoder.module_output_name == "token_embeddings" or spec.pooling is not None:
+        return [encoder, pool(encoder, checkpoint, spec.pooling)]
+    return [encoder]
+
+
 def unused_weights(module: Any) -> list[str]:
     """Patterns of weights that have no part in the result: a pooler, where the tokens' vectors are pooled."""
     return ["pooler.*"] if getattr(module, "module_output_name", "") == "token_embeddings" else []

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from finetune_api.model import Head, Model
 from finetune_trainer.errors import InvalidSpec
 from finetune_trainer.models.checkpoints import Checkpoint
-from finetune_trainer.models.options import Options, load_encoder, load_saved, pool, refuse_layer
+from finetune_trainer.models.options import Options, load_encoder, load_pooled, load_saved, refuse_layer
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -63,10 +63,7 @@ def _dense(checkpoint: Checkpoint, spec: Model, options: Options) -> list[Any]:
     from sentence_transformers.base.modules import Dense
     from torch import nn
 
-    encoder = load_encoder(checkpoint, spec, options)
-    modules: list[Any] = [encoder]
-    if encoder.module_output_name == "token_embeddings" or spec.pooling is not None:
-        modules.append(pool(encoder, checkpoint, spec.pooling))
+    modules = load_pooled(checkpoint, spec, options)
     width = modules[-1].get_embedding_dimension()
     return [*modules, Dense(width, 1, activation_function=nn.Identity(), module_output_name="scores")]
 

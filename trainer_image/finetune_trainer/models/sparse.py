@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune_api.model import Encoder, Model
 from finetune_trainer.models.checkpoints import Checkpoint
-from finetune_trainer.models.options import Options, load_encoder, load_saved, pool, refuse_layer
+from finetune_trainer.models.options import Options, load_encoder, load_pooled, load_saved, refuse_layer
 
 if TYPE_CHECKING:
     from sentence_transformers import SparseEncoder
@@ -48,10 +48,7 @@ def splade_modules(checkpoint: Checkpoint, part: Model | Encoder, options: Optio
 def _csr_modules(checkpoint: Checkpoint, spec: Model, options: Options) -> list[Any]:
     from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder
 
-    encoder = load_encoder(checkpoint, spec, options)
-    modules: list[Any] = [encoder]
-    if encoder.module_output_name == "token_embeddings" or spec.pooling is not None:
-        modules.append(pool(encoder, checkpoint, spec.pooling))
+    modules = load_pooled(checkpoint, spec, options)
     width = modules[-1].get_embedding_dimension()
     hidden = spec.dense or 4 * width
     active = spec.max_active_dims or min(_ACTIVE, hidden // 4)

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune_api.tables import TableSource
 from finetune_api.uris import HfUri
@@ -28,24 +28,8 @@ def fetch_hub_model(uri: HfUri, token: str | None, places: Places, *, trusted: b
         api = open_hub(token)
         names = api.list_repo_files(uri.repository, revision=uri.commit)
         _require_plain([n for n in names if is_model_file(n, trusted=trusted)], uri)
-
-        transfer = Transfer(f"hf://{uri.repository}", 0, places.on_transfer)
-
-        def download() -> Path:
-            return Path(
-                api.snapshot_download(
-                    uri.repository,
-                    revision=uri.commit,
-                    cache_dir=hub_cache(places),
-                    allow_patterns=wanted_patterns(trusted=trusted),
-                    ignore_patterns=NOT_MODEL_FILES,
-                    tqdm_class=telling_bar(transfer),
-                )
-            )
-
-        folder = download()
-        if _remove_damaged(folder):
-            folder = download()
+        patterns = wanted_patterns(trusted=trusted)
+        folder = _snapshot(api, uri, places, allow_patterns=patterns, ignore_patterns=NOT_MODEL_FILES)
     return Fetched(folder, uri.commit)
 
 
@@ -59,24 +43,8 @@ def fetch_hub_table(source: TableSource, uri: HfUri, places: Places) -> Fetched:
             chosen = _files_of_subset(names, source)
         wanted = [*chosen, *(n for n in names if may_be_named_by(chosen, n))]
         _require_plain(wanted, uri)
-
-        transfer = Transfer(f"hf://{uri.repository}", 0, places.on_transfer)
-
-        def download() -> Path:
-            return Path(
-                api.snapshot_download(
-                    uri.repository,
-                    revision=uri.commit,
-                    repo_type="dataset",
-                    cache_dir=hub_cache(places),
-                    allow_patterns=[_literal(n) for n in wanted],
-                    tqdm_class=telling_bar(transfer),
-                )
-            )
-
-        folder = download()
-        if _remove_damaged(folder):
-            folder = download()
+        patterns = [_literal(n) for n in wanted]
+        folder = _snapshot(api, uri, places, allow_patterns=patterns, repo_type="dataset")
     files = tuple(folder / n for n in chosen)
     # The cache keeps contents apart from the names that link to them.
     return Fetched(files[0].parent, uri.commit, files, folder.parent.parent)
@@ -91,6 +59,25 @@ def list_hub_files(uri: HfUri, token: str | None) -> list[str]:
 def hub_cache(places: Places) -> Path:
     """Where the hub's client keeps what it has fetched; it locks and renames as `download_cache` does."""
     return places.cache / "hub"
+
+
+def _snapshot(api: "HfApi", uri: HfUri, places: Places, **which: Any) -> Path:
+    """The folder with the files asked for; what the cache has damaged is fetched anew."""
+    transfer = Transfer(f"hf://{uri.repository}", 0, places.on_transfer)
+
+    def download() -> Path:
+        return Path(
+            api.snapshot_download(
+                uri.repository,
+                revision=uri.commit,
+                cache_dir=hub_cache(places),
+                tqdm_class=telling_bar(transfer),
+                **which,
+            )
+        )
+
+    folder = download()
+    return download() if _remove_damaged(folder) else folder
 
 
 def _require_plain(names: list[str], uri: HfUri) -> None:
