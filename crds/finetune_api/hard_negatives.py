@@ -4,21 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from finetune_api.fields import ApiModel, ColumnName, DecimalString, Rule, SecretRef, UnitDecimal, ruled
+from finetune_api.fields import ApiModel, ColumnName, DecimalString, Rule, UnitDecimal, ruled
+from finetune_api.model_parts import OtherModel
 from finetune_api.tables import TableSource
-from finetune_api.uris import SECRET_OPENS_URI, ModelUri
 
 _NOT_NEGATIVE = Rule("double(self) >= 0.0", "must not be negative", lambda v: float(v) >= 0)
-
-
-class OtherModel(ApiModel):
-    """A model that helps and is not tuned."""
-
-    uri: ModelUri
-    """Where it is, as for `model.uri`."""
-    secret_ref: SecretRef | None = None
-    """Secret of the model's source, as for `model.secretRef`."""
-    rules = (SECRET_OPENS_URI,)
 
 
 class MiningCorpus(TableSource):

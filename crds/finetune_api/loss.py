@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from finetune_api.fields import ApiModel, Args, Rule, SecretRef
+from finetune_api.fields import ApiModel, Args, Rule
 from finetune_api.loss_table import (
     AT_DIMENSIONS,
     GUIDED,
@@ -15,7 +15,7 @@ from finetune_api.loss_table import (
     names_where,
     standing_names,
 )
-from finetune_api.uris import SECRET_OPENS_URI, ModelUri
+from finetune_api.model_parts import OtherModel
 
 Dimension = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -31,16 +31,6 @@ WRAPPERS = names_where(wrapper=True)
 _CACHED = names_where(cached=True)
 WHOLE = [*names_where(sliceable=False), "AdaptiveLayerLoss"]
 """Losses that cannot be taken at fewer dimensions."""
-
-
-class Guide(ApiModel):
-    """A second model, which tells negatives that answer the query after all."""
-
-    uri: ModelUri
-    """Where the guide is: an embedding model, as for `model.uri`."""
-    secret_ref: SecretRef | None = None
-    """Secret with the keys of its source, if it is not public."""
-    rules = (SECRET_OPENS_URI,)
 
 
 class InnerLoss(ApiModel):
@@ -75,8 +65,9 @@ class Loss(ApiModel):
     inner: InnerLoss | None = None
     """The loss inside a wrapper (MatryoshkaLoss, AdaptiveLayerLoss, Matryoshka2dLoss, SpladeLoss,
     CachedSpladeLoss, CSRLoss). Absent: what suits the data."""
-    guide: Guide | None = None
-    """The model that guides GISTEmbedLoss and CachedGISTEmbedLoss."""
+    guide: OtherModel | None = None
+    """The embedding model that guides GISTEmbedLoss and CachedGISTEmbedLoss: it tells negatives that answer
+    the query after all."""
     rules = (
         Rule(
             "!has(self.matryoshkaDims) || (self.matryoshkaDims.map(d, -d).isSorted()"

@@ -28,6 +28,16 @@ class Prompts(ApiModel):
     """Put before every document."""
 
 
+class OtherModel(ApiModel):
+    """A model that helps and is not tuned."""
+
+    uri: ModelUri
+    """Where it is, as for `model.uri`."""
+    secret_ref: SecretRef | None = None
+    """Secret of the model's source, as for `model.secretRef`."""
+    rules = (SECRET_OPENS_URI,)
+
+
 class Encoder(ApiModel):
     """One of several encoders joined by a Router, which sends each input to one of them."""
 

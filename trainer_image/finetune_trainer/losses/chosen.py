@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetune_api.loss import Guide
 from finetune_api.loss_table import LabelKind, LossTraits, ModelType
+from finetune_api.model_parts import OtherModel
 from finetune_trainer.models.dimensions import embedding_dimension
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ChosenLoss:
     args: dict[str, Any] = field(default_factory=dict)
     inner_args: dict[str, Any] = field(default_factory=dict)
     dims: tuple[int, ...] | None = None
-    guide: Guide | None = None
+    guide: OtherModel | None = None
     lists_columns: bool = False
     note: str = ""
 
