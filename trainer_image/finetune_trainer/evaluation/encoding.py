@@ -78,7 +78,7 @@ class Encoder:
         """(pairs,) scores of a reranker, or (pairs, classes); float32 on the CPU."""
         found = []
         for start, inputs in _slices(pairs, self.batch_size):
-            with self._precision():
+            with precision(self.model, self.autocast):
                 scores = self.model.predict(
                     inputs, batch_size=self.batch_size, convert_to_tensor=True, show_progress_bar=False
                 )
@@ -94,7 +94,7 @@ class Encoder:
         prompt = dict(self.prompts).get(role)
         said = {} if prompt is None else {"prompt": prompt}
         # Only the encoding is in low precision: similarities in bfloat16 would tie by the hundred.
-        with self._precision():
+        with precision(self.model, self.autocast):
             found = getattr(self.model, method)(
                 inputs, batch_size=self.batch_size, show_progress_bar=False, **self._output(), **said
             )
@@ -109,11 +109,6 @@ class Encoder:
                 return {}
             case _:
                 return {"convert_to_tensor": True}
-
-    def _precision(self) -> contextlib.AbstractContextManager[object]:
-        if self.autocast == "None":
-            return contextlib.nullcontext()
-        return torch.autocast(self.model.device.type, dtype=torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -136,6 +131,13 @@ class Pairs(Sequence[Any]):
     def name(self, row: int) -> str:
         one, other = self.rows[row]
         return f"{self.first.ids[int(one)]} and {self.second.ids[int(other)]}"
+
+
+def precision(model: Any, autocast: str) -> contextlib.AbstractContextManager[object]:
+    """The precision of matrix products that a model is run in. autocast: "bf16" or "None"."""
+    if autocast == "None":
+        return contextlib.nullcontext()
+    return torch.autocast(model.device.type, dtype=torch.bfloat16)
 
 
 def model_type(model: object) -> str:

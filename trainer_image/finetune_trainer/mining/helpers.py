@@ -1,19 +1,21 @@
 """The models of mining: the one that searches, and the reranker that scores what was found."""
 
-import contextlib
 import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
-from finetune_api.hard_negatives import HardNegatives, OtherModel
+from finetune_api.hard_negatives import HardNegatives
 from finetune_api.model import Model
+from finetune_api.model_parts import OtherModel
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.digests import content_digest
 from finetune_trainer.errors import InvalidSpec
+from finetune_trainer.evaluation.encoding import TEXT_BATCHES, model_type, precision
 from finetune_trainer.models import load_model
 from finetune_trainer.places import Places
 from finetune_trainer.reporting.results import library_versions
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 32
 """Inputs encoded at a time."""
-TEXT_BATCHES = 64
-"""Texts are encoded so many batches at a time, sorted by length inside. Images one batch: they are large."""
 
 Score = Callable[[int, Sequence[int]], Sequence[float]]
 """(query, documents) -> a score for each of them."""
@@ -80,26 +80,18 @@ def _load(other: OtherModel, kind: str, spec: FinetuneSpec, places: Places) -> t
 
 def _in_precision(model: Any, autocast: str, encode: Callable[..., Any]) -> Callable[[list[Any]], Any]:
     """Encode as evaluation does: in the precision of the spec, to tensors."""
-    import torch
-
-    precision: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
-    if autocast == "bf16":
-        precision = functools.partial(torch.autocast, model.device.type, dtype=torch.bfloat16)
     # A model of many vectors gives a list of tensors of many lengths, the others one tensor.
-    form = {"convert_to_numpy": False} if _has_many_vectors(model) else {"convert_to_tensor": True}
+    many = model_type(model) == "MultiVector"
+    form = {"convert_to_numpy": False} if many else {"convert_to_tensor": True}
 
     def encoded(inputs: list[Any]) -> Any:
         with torch.no_grad():  # inference mode breaks sparse tensors
-            with precision():
+            with precision(model, autocast):
                 found = encode(inputs, batch_size=BATCH_SIZE, show_progress_bar=False, **form)
             # Only the encoding is in low precision: similarities in bfloat16 would tie by the hundred.
             return [one.float() for one in found] if isinstance(found, list) else found.float()
 
     return encoded
-
-
-def _has_many_vectors(model: Any) -> bool:
-    return type(model).__name__ == "MultiVectorEncoder"
 
 
 def encode_blocks(
