@@ -27,7 +27,7 @@ from finetune_trainer.digests import content_digest
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
 from finetune_trainer.evaluation.requirements import Facts, fit_evaluators
 from finetune_trainer.mining.negatives import mine_negatives
-from finetune_trainer.mining.pool import with_stand_ins
+from finetune_trainer.mining.pool import as_trained
 from finetune_trainer.models import (
     check_dimensions,
     check_trust,
@@ -91,8 +91,7 @@ def prepare(run: Run) -> Material:
     fitted = fit_to_model(model, training, evaluation)
     if spec.data.hard_negatives is not None:
         # A loss that has no use for them is told before they are looked for.
-        expected = with_labelled_pairs(with_stand_ins(fitted.training, spec), spec)
-        check_training(model, expected, spec)
+        check_training(model, as_trained(fitted.training, spec), spec)
     training, mined = mine_negatives(
         model,
         spec,

@@ -14,7 +14,6 @@ from finetune_api.spec import FinetuneSpec
 from finetune_api.status import Failure
 from finetune_trainer.failures import as_trainer_error
 from finetune_trainer.local.preflight_checks import (
-    as_trained,
     check_arguments,
     check_batches,
     check_gates,
@@ -105,7 +104,9 @@ def check_run(run: RunFile, places: Places, preflight: Preflight) -> None:
     if arguments is None:
         preflight.skip("losses", "not looked at: the arguments are wrong")
         return
-    expected = as_trained(spec, rows)
+    from finetune_trainer.mining.pool import as_trained
+
+    expected = as_trained(rows, spec)
     losses = preflight.look("losses", lambda: check_losses(spec, models[0], expected))
     if losses is not None:
         preflight.look("batches", lambda: check_batches(spec, losses, expected))

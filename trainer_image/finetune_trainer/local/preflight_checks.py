@@ -139,14 +139,6 @@ def check_model(spec: FinetuneSpec, files: "ModelFiles") -> None:
     files.checkpoint.is_ready_as(model.type, new_layers=asked)
 
 
-def as_trained(spec: FinetuneSpec, training: "TrainingData") -> "TrainingData":
-    """The sets in the shape that their losses will get, hard negatives to come among it."""
-    from finetune_trainer.data.labelled_pairs import with_labelled_pairs
-    from finetune_trainer.mining.pool import with_stand_ins
-
-    return with_labelled_pairs(with_stand_ins(training, spec), spec)
-
-
 def check_losses(
     spec: FinetuneSpec, files: "ModelFiles", training: "TrainingData"
 ) -> "tuple[list[ChosenLoss], str]":

@@ -9,6 +9,7 @@ import numpy as np
 from finetune_api.hard_negatives import HardNegatives
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.data.inputs import TrainingData, TrainingSet
+from finetune_trainer.data.labelled_pairs import with_labelled_pairs
 from finetune_trainer.data.tables import read_table
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.places import Places
@@ -94,6 +95,11 @@ def with_stand_ins(training: TrainingData, spec: FinetuneSpec) -> TrainingData:
             )
         sets.append(one)
     return TrainingData(tuple(sets))
+
+
+def as_trained(training: TrainingData, spec: FinetuneSpec) -> TrainingData:
+    """The sets in the shape that their losses will get, with stand-ins for negatives yet to be mined."""
+    return with_labelled_pairs(with_stand_ins(training, spec), spec)
 
 
 def names_of_negatives(one: TrainingSet, count: int) -> list[str]:
