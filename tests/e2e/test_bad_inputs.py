@@ -5,30 +5,22 @@ One row a mistake; the run ends before anything is trained and nothing is publis
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from demo.tiny_models import build_text_model, build_text_reranker, build_vision_language_embedder
 from finetune_api.exit_codes import ExitCode
 from finetune_trainer.__main__ import app
+from tests.one_thread import one_thread  # noqa: F401 - a fixture
 
 Spec = dict[str, Any]
 Break = Callable[[Spec, Path], object]
 ROWS = [{"q": f"invoice number {n}", "p": f"invoice {n} of march"} for n in range(40)]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
@@ -24,17 +23,9 @@ from demo.tiny_models import build_text_model
 from finetune_api.exit_codes import ExitCode
 from finetune_trainer.__main__ import app
 from tests.cluster.binaries import require_program
+from tests.one_thread import one_thread  # noqa: F401 - a fixture
 
 PAGES = plan_pages(train=200, test=60)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of a tiny model mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

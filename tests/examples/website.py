@@ -5,7 +5,6 @@ that resolves names.
 """
 
 import contextlib
-import datetime as dt
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -14,10 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from typing_extensions import override
+
+from tests.trainer.servers.certificates import write_certificate
 
 HOST = "data.example.com"
 
@@ -33,7 +31,7 @@ class Website:
 @contextlib.contextmanager
 def running_website(folder: Path, files: Mapping[str, bytes]) -> Iterator[Website]:
     """files: path that begins with / -> content."""
-    pem = write_certificate(folder)
+    pem = write_certificate(folder, [HOST])
     site = ThreadingHTTPServer(("127.0.0.1", 0), _serving(files))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
@@ -100,28 +98,3 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
-
-
-def write_certificate(folder: Path) -> Path:
-    """Key and certificate of HOST in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=12))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "site.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return path

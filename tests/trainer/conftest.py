@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
 from demo import tiny_models
 from demo.tiny_models import build_text_model, build_vision_language_model
 from finetune_trainer.sources import retries
+from tests.one_thread import one_thread  # noqa: F401 - a fixture
 from tests.trainer.servers.gcs import Gcs, running_gcs
 from tests.trainer.servers.registry import Registry, running_registry
 from tests.trainer.servers.s3 import S3, running_s3
@@ -34,12 +34,6 @@ TINY: dict[str, Callable[[Path], None]] = {
     "whole whisper": partial(tiny_models.build_whisper_checkpoint, encoder_only=False),
 }
 """What `tiny` builds, by name."""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Threads of a tiny model mostly wait for each other, and for ever on a busy machine."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

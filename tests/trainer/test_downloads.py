@@ -1,6 +1,4 @@
-import datetime as dt
 import hashlib
-import ipaddress
 import os
 import socket
 import ssl
@@ -10,9 +8,6 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from typing_extensions import override
 
 from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUnavailable, TrainerError
@@ -20,6 +15,7 @@ from finetune_trainer.places import Places
 from finetune_trainer.sources import downloads
 from finetune_trainer.sources.downloads import download, public_url
 from finetune_trainer.sources.splits import TABLE_SUFFIXES
+from tests.trainer.servers.certificates import write_certificate
 
 TABLE = b"q,p\na,b\n"
 
@@ -84,31 +80,6 @@ class Site(BaseHTTPRequestHandler):
         pass
 
 
-def _certificate(folder: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "site.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
     for name in [n for n in os.environ if n.lower().endswith("_proxy")]:
@@ -118,7 +89,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> N
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Base URL of a site on this machine, whose certificate is trusted."""
-    pem = _certificate(tmp_path)
+    pem = write_certificate(tmp_path, ["localhost"], ["127.0.0.1"])
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     handler = type("Handler", (Site,), {"seen": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
