@@ -2,7 +2,6 @@
 
 from finetune_api.arguments import check_args
 from finetune_api.refusals import Refused
-from finetune_api.spec_hash import spec_hash
 from finetune_api.status import FinetuneStatus
 from finetune_operator.decisions.gate_rules import judge_stored
 from finetune_operator.decisions.jobs import spec_hash_of
@@ -58,14 +57,11 @@ def refuse_arguments_that_the_trainer_would_refuse(situation: Situation) -> Step
 
     A run that was let through stays so, whatever an upgrade of ours says of its spec.
     """
-    spec, run = situation.spec, situation.status.run
-    if spec.runtime.image is not None:
+    if situation.is_let_through or situation.spec.runtime.image is not None:
         return None
     try:
-        check_args(spec)
+        check_args(situation.spec)
     except Refused as refused:
-        if run is not None and run.spec_hash == spec_hash(spec):
-            return None
         told = f"The spec is not valid: {refused.message} ({refused.hint}). Correct it and apply it again."
         raise Stalled("InvalidSpec", told) from refused
     return None
@@ -73,10 +69,9 @@ def refuse_arguments_that_the_trainer_would_refuse(situation: Situation) -> Step
 
 def refuse_code_that_is_not_allowed(situation: Situation) -> Step | None:
     """The trainer refuses it too; a run that was let through goes on with what its ConfigMap says."""
-    spec, run = situation.spec, situation.status.run
-    if not spec.model.trust_remote_code or situation.settings.allow_remote_code:
+    if not situation.spec.model.trust_remote_code or situation.settings.allow_remote_code:
         return None
-    if run is not None and run.spec_hash == spec_hash(spec):
+    if situation.is_let_through:
         return None
     told = (
         "`model.trustRemoteCode` is not allowed here. Take a model without code of its own, or let an"
@@ -88,7 +83,7 @@ def refuse_code_that_is_not_allowed(situation: Situation) -> Step | None:
 def begin_a_run_for_a_changed_spec(situation: Situation) -> Step | None:
     """Another specHash is another run; the model of the last one stays until this one passes."""
     run = situation.status.run
-    if run is None or run.spec_hash == situation.spec_hash:
+    if run is None or situation.is_let_through:
         return None
     message = f"The spec has changed: run {run.number} gives way to a new one."
     return begin_next(situation, run, SPEC_CHANGED, message)

@@ -76,6 +76,11 @@ class Situation:
             return self.status.run.spec_hash
         return spec_hash(self.spec)
 
+    @property
+    def is_let_through(self) -> bool:
+        """Whether the present run was begun for this very spec."""
+        return self.status.run is not None and self.status.run.spec_hash == self.spec_hash
+
     @cached_property
     def run(self) -> Run:
         """The present run; before the first, the one to begin."""
