@@ -8,8 +8,8 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from finetune_api.model import Model
-from finetune_trainer.data.fitting import Fitted
-from finetune_trainer.data.loading import fit_to_model, load_evaluation_data, load_training_data
+from finetune_trainer.data.fitting import Fitted, fit_to_model
+from finetune_trainer.data.loading import load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.failures import as_trainer_error
 from finetune_trainer.models import load_model

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.data.loading import fit_to_model, load_evaluation_data, load_training_data
+from finetune_trainer.data.fitting import fit_to_model
+from finetune_trainer.data.loading import load_evaluation_data, load_training_data
 from finetune_trainer.evaluation import evaluate
 from finetune_trainer.models import load_model
 from finetune_trainer.training.train import train

@@ -5,7 +5,8 @@ import pytest
 
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.data.inputs import EvaluationData, TrainingData
-from finetune_trainer.data.loading import load_evaluation_data, load_training_data, resolve_overlap
+from finetune_trainer.data.loading import load_evaluation_data, load_training_data
+from finetune_trainer.data.overlap import resolve_overlap
 from finetune_trainer.errors import InvalidData
 from tests.trainer.builders import Row, a_spec, pairs, places_in, write_jsonl, write_page
 

@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer import losses
-from finetune_trainer.data.loading import fit_to_model, load_evaluation_data, load_training_data
+from finetune_trainer.data.fitting import fit_to_model
+from finetune_trainer.data.loading import load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData, InvalidSpec, OutOfMemory, StorageFailed
 from finetune_trainer.models import load_model, save_model
 from finetune_trainer.places import Places

@@ -15,14 +15,11 @@ from finetune_trainer.comparison.measurement import (
     wanted_dimensions,
 )
 from finetune_trainer.comparison.measuring import Baselines
+from finetune_trainer.data.fitting import fit_to_model
 from finetune_trainer.data.inputs import EvaluationData, TrainingData
 from finetune_trainer.data.labelled_pairs import with_labelled_pairs
-from finetune_trainer.data.loading import (
-    fit_to_model,
-    load_evaluation_data,
-    load_training_data,
-    resolve_overlap,
-)
+from finetune_trainer.data.loading import load_evaluation_data, load_training_data
+from finetune_trainer.data.overlap import resolve_overlap
 from finetune_trainer.digests import content_digest
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
 from finetune_trainer.evaluation.requirements import Facts, fit_evaluators

@@ -1,43 +1,16 @@
 """Second stage: sources become rows to train on and sets to measure on, or an error that says what is wrong.
 
-`fit_to_model` is called once the model is loaded: only then is it known what it can read.
+`fitting` comes once the model is loaded: only then is it known what it can read.
 """
 
 from finetune_api.data import RANKINGS, EvalSet
 from finetune_api.spec import FinetuneSpec
 from finetune_trainer.data.duplicates import refuse_single_content
-from finetune_trainer.data.fitting import Fitted, fit_to_model
-from finetune_trainer.data.inputs import (
-    Cells,
-    Collection,
-    EvaluationData,
-    Input,
-    LabelledData,
-    RetrievalData,
-    TrainingData,
-    TrainingSet,
-)
+from finetune_trainer.data.inputs import EvaluationData, TrainingData
 from finetune_trainer.data.judged import load_judged
 from finetune_trainer.data.nano_beir import load_nano_beir
-from finetune_trainer.data.overlap import resolve_overlap
 from finetune_trainer.data.pairs import load_labelled, load_rankings, load_training_set
 from finetune_trainer.places import Places
-
-__all__ = [
-    "Cells",
-    "Collection",
-    "EvaluationData",
-    "Fitted",
-    "Input",
-    "LabelledData",
-    "RetrievalData",
-    "TrainingData",
-    "TrainingSet",
-    "fit_to_model",
-    "load_evaluation_data",
-    "load_training_data",
-    "resolve_overlap",
-]
 
 _FORMS = {**dict.fromkeys(RANKINGS, "Rankings"), "NanoBEIR": "NanoBEIR"}
 """What evaluators measure on; those that are not here measure row by row."""

@@ -97,7 +97,7 @@ def other_models(spec: FinetuneSpec) -> list[tuple[str, Any]]:
 def check_overlap(
     spec: FinetuneSpec, training: "TrainingData", evaluation: "dict[str, EvaluationData]"
 ) -> "tuple[TrainingData, str]":
-    from finetune_trainer.data.loading import resolve_overlap
+    from finetune_trainer.data.overlap import resolve_overlap
 
     kept, notes = resolve_overlap(training, evaluation, spec.data.overlap)
     return kept, "; ".join(notes) or "no train row has a query of an eval set"
