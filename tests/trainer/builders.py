@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from finetune_api.spec import FinetuneSpec
+from finetune_trainer.data.inputs import TrainingSet
+from finetune_trainer.data.loading import load_training_data
 from finetune_trainer.places import Places
 
 COLUMNS = {"query": "q", "positive": "p"}
@@ -50,6 +53,19 @@ def a_spec(
             },
         }
     )
+
+
+def read_train_set(places: Places, **train: Any) -> TrainingSet:
+    """The only train set of `a_spec`, as the data stage reads it."""
+    (one,) = load_training_data(a_spec(train=train), places).sets
+    return one
+
+
+def fill_for_a_run(places: Places, model: Path) -> None:
+    """What `a_spec` names: the model, 40 pairs to train on, 20 to measure on."""
+    shutil.copytree(model, places.volume("models") / "base")
+    write_jsonl(places.volume("data") / "train.jsonl", pairs(40))
+    write_jsonl(places.volume("data") / "dev.jsonl", pairs(20, start=100))
 
 
 def write_jsonl(path: Path, rows: Sequence[Row]) -> Path:

@@ -8,8 +8,10 @@ import pytest
 
 from demo import tiny_models
 from demo.tiny_models import build_text_model, build_vision_language_model
+from finetune_trainer.places import Places
 from finetune_trainer.sources import retries
 from tests.one_thread import one_thread  # noqa: F401 - a fixture
+from tests.trainer.builders import places_in
 from tests.trainer.servers.gcs import Gcs, running_gcs
 from tests.trainer.servers.registry import Registry, running_registry
 from tests.trainer.servers.s3 import S3, running_s3
@@ -34,6 +36,18 @@ TINY: dict[str, Callable[[Path], None]] = {
     "whole whisper": partial(tiny_models.build_whisper_checkpoint, encoder_only=False),
 }
 """What `tiny` builds, by name."""
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """Claims `data` and `models`, both empty."""
+    return places_in(tmp_path)
+
+
+@pytest.fixture
+def data(places: Places) -> Path:
+    """The folder of the claim `data`."""
+    return places.volume("data")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from finetune_api.data import EvalSet
 from finetune_api.spec import FinetuneSpec
-from finetune_trainer.data.inputs import LabelledData, RetrievalData, TrainingSet
+from finetune_trainer.data.inputs import LabelledData, RetrievalData
 from finetune_trainer.data.judged import load_judged
 from finetune_trainer.data.loading import load_evaluation_data, load_training_data
 from finetune_trainer.errors import InvalidData
@@ -18,27 +18,12 @@ from tests.trainer.builders import (
     Row,
     a_spec,
     pairs,
-    places_in,
+    read_train_set,
     write_csv,
     write_jsonl,
     write_page,
     write_parquet,
 )
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return places_in(tmp_path)
-
-
-@pytest.fixture
-def data(places: Places) -> Path:
-    return places.volume("data")
-
-
-def training(places: Places, **train: Any) -> TrainingSet:
-    (one,) = load_training_data(a_spec(train=train), places).sets
-    return one
 
 
 def evaluation(
@@ -55,7 +40,7 @@ def evaluation(
 
 def failure(places: Places, **train: Any) -> InvalidData:
     with pytest.raises(InvalidData) as raised:
-        training(places, **train)
+        read_train_set(places, **train)
     return raised.value
 
 
@@ -65,7 +50,7 @@ def test_training_rows_have_the_columns_of_their_roles_in_order(places: Places, 
         {"n": "not", "extra": 2, "p": "aye", "q": "what"},
     ]
     write_jsonl(data / "train.jsonl", rows)
-    found = training(places, columns={"query": "q", "positive": "p", "negatives": ["n"]})
+    found = read_train_set(places, columns={"query": "q", "positive": "p", "negatives": ["n"]})
     assert found.rows.column_names == ["query", "positive", "negative_0"]
     assert found.rows[0] == {"query": "who", "positive": "yes", "negative_0": "no"}
     assert found.content_keys.shape == (2, 3)
@@ -80,7 +65,7 @@ def test_every_format_gives_the_same_rows_and_keys(places: Places, data: Path, s
         "csv": lambda p: write_csv(p, rows),
     }
     writers[suffix](data / f"train.{suffix}")
-    found = training(places, uri=f"pvc://data/train.{suffix}")
+    found = read_train_set(places, uri=f"pvc://data/train.{suffix}")
     assert found.rows[:] == {"query": ["001", "zwei, 2"], "positive": ["NA", 'say "ü"\nand more']}
 
 
@@ -89,14 +74,15 @@ def test_the_digest_is_of_the_content_and_not_of_the_format(places: Places, data
     write_csv(data / "train.csv", pairs(3))
     write_csv(data / "other.csv", pairs(3, start=1))
     digests = [
-        training(places, uri=f"pvc://data/{n}").digest for n in ("train.jsonl", "train.csv", "other.csv")
+        read_train_set(places, uri=f"pvc://data/{n}").digest
+        for n in ("train.jsonl", "train.csv", "other.csv")
     ]
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_one_row_is_data(places: Places, data: Path) -> None:
     write_jsonl(data / "train.jsonl", pairs(1))
-    assert len(training(places).rows) == 1
+    assert len(read_train_set(places).rows) == 1
 
 
 def test_a_missing_column_is_named_with_those_found(places: Places, data: Path) -> None:
@@ -165,11 +151,11 @@ def test_arrow_files_streams_and_saved_datasets_are_read_like_any_other(places: 
         writer.write_table(table)
     splits = datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)})
     splits.save_to_disk(data / "saved")
-    digest = training(places).digest
-    assert training(places, uri="pvc://data/file.arrow").digest == digest
-    assert training(places, uri="pvc://data/stream.arrow").digest == digest
-    assert training(places, uri="pvc://data/saved", split="train").digest == digest
-    assert training(places, uri="pvc://data/saved/train").digest == digest
+    digest = read_train_set(places).digest
+    assert read_train_set(places, uri="pvc://data/file.arrow").digest == digest
+    assert read_train_set(places, uri="pvc://data/stream.arrow").digest == digest
+    assert read_train_set(places, uri="pvc://data/saved", split="train").digest == digest
+    assert read_train_set(places, uri="pvc://data/saved/train").digest == digest
 
 
 def test_a_saved_dataset_of_images_is_read(places: Places, data: Path) -> None:
@@ -177,7 +163,7 @@ def test_a_saved_dataset_of_images_is_read(places: Places, data: Path) -> None:
     features = datasets.Features({"q": datasets.Value("string"), "p": datasets.Image()})
     rows = {"q": ["a"], "p": [{"bytes": page, "path": None}]}
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(data / "saved")
-    assert training(places, uri="pvc://data/saved").rows[0]["positive"].size == (64, 64)
+    assert read_train_set(places, uri="pvc://data/saved").rows[0]["positive"].size == (64, 64)
 
 
 def test_a_broken_arrow_file_is_refused(places: Places, data: Path) -> None:
@@ -187,10 +173,10 @@ def test_a_broken_arrow_file_is_refused(places: Places, data: Path) -> None:
 
 def test_only_the_first_rows_are_taken(places: Places, data: Path) -> None:
     write_jsonl(data / "train.jsonl", pairs(5))
-    few = training(places, maxRows=2)
+    few = read_train_set(places, maxRows=2)
     assert few.rows["query"][:] == ["invoice number 0", "invoice number 1"]
     assert few.content_keys.shape == (2, 2)
-    assert len(training(places, maxRows=50).rows) == 5
+    assert len(read_train_set(places, maxRows=50).rows) == 5
 
 
 def test_several_sets_are_loaded_with_their_losses(places: Places, data: Path) -> None:
@@ -219,7 +205,7 @@ def test_paths_become_images_that_are_decoded_when_they_are_looked_at(places: Pl
     for i in range(3):
         write_page(data / "pages" / f"{i}.png", str(i))
     write_jsonl(data / "train.jsonl", rows)
-    image = training(places).rows[1]["positive"]
+    image = read_train_set(places).rows[1]["positive"]
     assert isinstance(image, Image.Image)
     assert image.size == (64, 64)
 
@@ -232,7 +218,7 @@ def test_an_image_is_the_same_content_wherever_it_lies(places: Places, data: Pat
         data / "train.parquet",
         {"q": ["one", "two"], "p": [{"bytes": page.read_bytes(), "path": None}] * 2},
     )
-    by_path, by_bytes = training(places), training(places, uri="pvc://data/train.parquet")
+    by_path, by_bytes = read_train_set(places), read_train_set(places, uri="pvc://data/train.parquet")
     assert by_path.content_keys[0, 1] == by_path.content_keys[1, 1] == by_bytes.content_keys[0, 1]
     assert by_path.digest == by_bytes.digest
 
@@ -242,7 +228,9 @@ def test_an_image_folder_is_read_through_its_metadata(places: Places, data: Path
         write_page(data / "train" / "pages" / f"{i}.png", str(i))
     rows = [{"file_name": f"pages/{i}.png", "q": f"page {i}"} for i in range(2)]
     write_csv(data / "train" / "metadata.csv", rows)
-    found = training(places, uri="pvc://data", split="train", columns={"query": "q", "positive": "image"})
+    found = read_train_set(
+        places, uri="pvc://data", split="train", columns={"query": "q", "positive": "image"}
+    )
     assert isinstance(found.rows[0]["positive"], Image.Image)
 
 
@@ -275,7 +263,7 @@ def test_urls_in_cells_are_refused(places: Places, data: Path, url: str) -> None
 
 def test_a_sentence_that_ends_like_a_file_is_a_text(places: Places, data: Path) -> None:
     write_jsonl(data / "train.jsonl", [{"q": "which file?", "p": "the logo is in logo.png"}])
-    assert training(places).rows[0]["positive"] == "the logo is in logo.png"
+    assert read_train_set(places).rows[0]["positive"] == "the logo is in logo.png"
 
 
 def test_a_column_of_images_and_texts_is_refused(places: Places, data: Path) -> None:
@@ -298,7 +286,7 @@ def test_images_outside_of_the_volume_are_refused(places: Places, data: Path, pa
 def test_cut_off_images_are_found_and_whole_ones_pass(places: Places, data: Path, suffix: str) -> None:
     whole = write_page(data / f"0.{suffix}", "whole", size=(200, 200))
     write_jsonl(data / "train.jsonl", [{"q": "a", "p": f"0.{suffix}"}])
-    assert len(training(places).rows) == 1
+    assert len(read_train_set(places).rows) == 1
     (data / f"1.{suffix}").write_bytes(whole.read_bytes()[:-60])
     write_jsonl(data / "train.jsonl", [{"q": "a", "p": f"{i}.{suffix}"} for i in range(2)])
     error = failure(places)

@@ -14,20 +14,10 @@ from finetune_trainer.errors import InvalidData
 from finetune_trainer.failures import as_trainer_error
 from finetune_trainer.models import load_model
 from finetune_trainer.places import Places
-from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl, write_page
+from tests.trainer.builders import a_spec, pairs, write_jsonl, write_page
 from tests.trainer.media_files import write_video, write_wav
 
 pytestmark = pytest.mark.training
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return places_in(tmp_path)
-
-
-@pytest.fixture
-def data(places: Places) -> Path:
-    return places.volume("data")
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,21 @@ from PIL import Image
 
 from finetune_trainer.data import recordings
 from finetune_trainer.data.features import modalities, sampled
-from finetune_trainer.data.inputs import RetrievalData, TrainingSet
-from finetune_trainer.data.loading import load_evaluation_data, load_training_data
+from finetune_trainer.data.inputs import RetrievalData
+from finetune_trainer.data.loading import load_evaluation_data
 from finetune_trainer.data.media_formats import Modality, recording_format
 from finetune_trainer.data.recordings import Sampling, decode_audio, decode_video, recording_problem
 from finetune_trainer.data.wholeness import is_cut_off
 from finetune_trainer.errors import InvalidData
 from finetune_trainer.places import Places
-from tests.trainer.builders import a_spec, places_in, write_csv, write_jsonl, write_page, write_parquet
+from tests.trainer.builders import (
+    a_spec,
+    read_train_set,
+    write_csv,
+    write_jsonl,
+    write_page,
+    write_parquet,
+)
 from tests.trainer.media_files import (
     AUDIO_ENDINGS,
     RATE,
@@ -35,24 +42,9 @@ from tests.trainer.media_files import (
 MIXED = {"columns": {"query": "q", "positive": "page"}}
 
 
-@pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return places_in(tmp_path)
-
-
-@pytest.fixture
-def data(places: Places) -> Path:
-    return places.volume("data")
-
-
-def training(places: Places, **train: Any) -> TrainingSet:
-    (one,) = load_training_data(a_spec(train=train), places).sets
-    return one
-
-
 def failure(places: Places, **train: Any) -> InvalidData:
     with pytest.raises(InvalidData) as raised:
-        training(places, **train)
+        read_train_set(places, **train)
     return raised.value
 
 
@@ -71,7 +63,7 @@ def test_audio_of_every_format_is_decoded_when_it_is_looked_at(
 ) -> None:
     write_audio(data / f"a.{ending}")
     write_jsonl(data / "train.jsonl", [{"q": "a tone", "p": f"a.{ending}"}])
-    audio = training(places).rows[0]["positive"]["audio"]
+    audio = read_train_set(places).rows[0]["positive"]["audio"]
     assert audio["array"].dtype == np.float32
     assert audio["array"].shape[0] / audio["sampling_rate"] == pytest.approx(1, abs=0.1)
     assert 0.3 < np.abs(audio["array"]).max() < 0.7
@@ -124,7 +116,7 @@ def test_video_of_every_format_is_decoded_when_it_is_looked_at(
 ) -> None:
     write_video(data / f"a.{ending}", frames=20, rate=10)
     write_jsonl(data / "train.jsonl", [{"q": "a film", "p": f"a.{ending}"}])
-    video = training(places).rows[0]["positive"]["video"]
+    video = read_train_set(places).rows[0]["positive"]["video"]
     assert video["array"].shape == (4, 48, 64, 3)
     assert video["video_metadata"]["duration"] == pytest.approx(2)
     assert video["video_metadata"]["fps"] == pytest.approx(2)
@@ -254,7 +246,7 @@ def test_media_inside_a_table_are_what_their_bytes_say(
     cell = {"bytes": write(data / name).read_bytes(), "path": "whatever"}
     write_parquet(data / "train.parquet", {"q": ["a"], "p": [cell]})
     write_jsonl(data / "train.jsonl", [{"q": "a", "p": name}])
-    inside, beside = training(places, uri="pvc://data/train.parquet"), training(places)
+    inside, beside = read_train_set(places, uri="pvc://data/train.parquet"), read_train_set(places)
     assert set(inside.rows[0]["positive"]) == {kind}
     assert inside.digest == beside.digest
 
@@ -265,7 +257,7 @@ def test_a_path_in_place_of_bytes_stays_inside_the_volume(places: Places, data: 
     inside = {"bytes": write_page(data / "b.png", "b").read_bytes(), "path": "/nowhere/b.png"}
     rows: dict[str, list[Any]] = {"q": ["a", "b"], "p": [{"bytes": None, "path": "pages/a.png"}, inside]}
     write_parquet(data / "train.parquet", rows)
-    found = training(places, uri="pvc://data/train.parquet").rows
+    found = read_train_set(places, uri="pvc://data/train.parquet").rows
     assert [cell.size for cell in found["positive"]] == [(64, 64), (64, 64)]
     reasons = {"../outside.png": "PathEscapes", "/etc/passwd": "PathEscapes", "x.png": "MissingFile"}
     for path, reason in reasons.items():
@@ -278,7 +270,7 @@ def test_a_folder_of_recordings_is_read_through_its_metadata(places: Places, dat
     write(data / "train" / name)
     write_csv(data / "train" / "metadata.csv", [{"file_name": name, "q": "a"}])
     kind = "audio" if name.endswith("wav") else "video"
-    found = training(places, uri="pvc://data", split="train", columns={"query": "q", "positive": kind})
+    found = read_train_set(places, uri="pvc://data", split="train", columns={"query": "q", "positive": kind})
     assert set(found.rows[0]["positive"]) == {kind}
 
 
@@ -288,7 +280,7 @@ def test_columns_are_combined_into_one_of_mixed_inputs(places: Places, data: Pat
     rows = [{"q": f"q{i}", "title": f"page {i}", "scan": f"{i}.png"} for i in range(3)]
     write_jsonl(data / "train.jsonl", rows)
     mix = {"name": "page", "text": "title", "image": "scan"}
-    found = training(places, combine=[mix], **MIXED)
+    found = read_train_set(places, combine=[mix], **MIXED)
     assert modalities(found.rows.features["positive"]) == ("text", "image")
     cell = found.rows[1]["positive"]
     assert list(cell) == ["text", "image"]
@@ -300,7 +292,7 @@ def test_columns_are_combined_into_one_of_mixed_inputs(places: Places, data: Pat
 def test_structs_of_texts_and_paths_are_mixed_too(places: Places, data: Path) -> None:
     write_page(data / "a.png", "a")
     write_jsonl(data / "train.jsonl", [{"q": "a", "page": {"text": "a page", "image": "a.png"}}])
-    cell = training(places, **MIXED).rows[0]["positive"]
+    cell = read_train_set(places, **MIXED).rows[0]["positive"]
     assert (cell["text"], cell["image"].size) == ("a page", (64, 64))
 
 
@@ -326,7 +318,7 @@ def test_a_struct_of_media_is_mixed_in_its_own_order(places: Places, data: Path)
     sound = {"bytes": write_wav(data / "a.wav").read_bytes(), "path": None}
     cells = [{"image": page, "audio": sound, "text": "a page"}] * 2
     write_parquet(data / "train.parquet", {"q": ["a", "b"], "page": cells})
-    cell = training(places, uri="pvc://data/train.parquet", **MIXED).rows[0]["positive"]
+    cell = read_train_set(places, uri="pvc://data/train.parquet", **MIXED).rows[0]["positive"]
     assert list(cell) == ["image", "audio", "text"]
     assert cell["audio"]["sampling_rate"] == RATE
 
@@ -371,7 +363,7 @@ def test_lists_of_texts_and_of_images_are_inputs_of_their_row(places: Places, da
         {"q": "b", "texts": ["z"], "pages": ["1.png", "2.png"], "s": [0.5]},
     ]
     write_jsonl(data / "train.jsonl", rows)
-    found = training(places, columns={"inputs": ["q", "texts", "pages"], "label": "s"})
+    found = read_train_set(places, columns={"inputs": ["q", "texts", "pages"], "label": "s"})
     assert found.rows["input_1"][:] == [["x", "y"], ["z"]]
     assert [len(pages) for pages in found.rows["input_2"][:]] == [1, 2]
     assert isinstance(found.rows[1]["input_2"][1], Image.Image)
@@ -396,7 +388,7 @@ def test_recordings_are_decoded_as_the_model_wants_them_and_the_others_stay(
     write_wav(data / "a.wav")
     write_video(data / "a.mp4")
     write_jsonl(data / "train.jsonl", [{"q": "a.wav", "p": "a.mp4", "n": "text"}])
-    rows = training(places, columns={"query": "q", "positive": "p", "negatives": ["n"]}).rows
+    rows = read_train_set(places, columns={"query": "q", "positive": "p", "negatives": ["n"]}).rows
     other = sampled(rows, Sampling(sampling_rate=8_000, min_frames=6, max_frames=6))
     assert other[0]["query"]["audio"]["array"].shape == (8_000,)
     assert other[0]["positive"]["video"]["array"].shape[0] == 6

@@ -22,7 +22,7 @@ from finetune_trainer.places import Places
 from finetune_trainer.pod import PodPaths, run_in_pod
 from finetune_trainer.run import Run
 from finetune_trainer.training.outcome import TrainingProgress
-from tests.trainer.builders import a_spec, pairs, places_in, write_jsonl
+from tests.trainer.builders import a_spec, fill_for_a_run
 
 QUICK = {"args": {"max_steps": 2}}
 
@@ -53,11 +53,8 @@ class Told:
 
 
 @pytest.fixture
-def places(tmp_path: Path, text_model: Path) -> Places:
-    places = places_in(tmp_path)
-    shutil.copytree(text_model, places.volume("models") / "base")
-    write_jsonl(places.volume("data") / "train.jsonl", pairs(40))
-    write_jsonl(places.volume("data") / "dev.jsonl", pairs(20, start=100))
+def places(places: Places, text_model: Path) -> Places:
+    fill_for_a_run(places, text_model)
     return places
 
 

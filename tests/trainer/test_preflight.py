@@ -16,7 +16,7 @@ from finetune_trainer.__main__ import app
 from finetune_trainer.local.preflight import Finding, Preflight, check_run
 from finetune_trainer.places import Places
 from finetune_trainer.sources.model_files import read_model_files
-from tests.trainer.builders import COLUMNS, a_spec, pairs, places_in, write_jsonl, write_page
+from tests.trainer.builders import COLUMNS, a_spec, fill_for_a_run, pairs, write_jsonl, write_page
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +29,8 @@ def level() -> Iterator[None]:
 
 
 @pytest.fixture
-def places(tmp_path: Path, text_model: Path) -> Places:
-    places = places_in(tmp_path)
-    shutil.copytree(text_model, places.volume("models") / "base")
-    write_jsonl(places.volume("data") / "train.jsonl", pairs(40))
-    write_jsonl(places.volume("data") / "dev.jsonl", pairs(20, start=100))
+def places(places: Places, text_model: Path) -> Places:
+    fill_for_a_run(places, text_model)
     return places
 
 

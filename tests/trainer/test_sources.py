@@ -18,17 +18,12 @@ from finetune_trainer.errors import InvalidData, InvalidSpec, NoAccess, SourceUn
 from finetune_trainer.places import Places
 from finetune_trainer.sources.fetch import Fetched, fetch_model, fetch_table
 from finetune_trainer.storage import storage_errors
-from tests.trainer.builders import a_spec, places_in, write_jsonl, write_page
+from tests.trainer.builders import a_spec, write_jsonl, write_page
 from tests.trainer.local_hub import COMMIT, Hub, running
 from tests.trainer.servers.faults import Fault, running_faults
 
 MODEL = f"hf://owner/model@{COMMIT}"
 DATASET = f"hf://owner/pages@{COMMIT}"
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return places_in(tmp_path)
 
 
 @pytest.fixture(autouse=True)
