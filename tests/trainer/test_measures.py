@@ -19,9 +19,9 @@ from finetune_trainer.evaluation.measures import (
     Labels,
     Mean,
     Measure,
-    MinedPairs,
     value_of,
 )
+from finetune_trainer.evaluation.paraphrases import MinedPairs
 
 RANDOM = np.random.default_rng(3)
 ROWS = 60

@@ -22,7 +22,7 @@ from finetune_trainer.errors import (
     StorageFailed,
     TrainerError,
 )
-from finetune_trainer.sources import stores
+from finetune_trainer.sources import store_clients, stores
 from finetune_trainer.sources.stores import Store, StoredObject, open_store
 from tests.trainer.servers.faults import Fault, Faults, running_faults
 from tests.trainer.servers.gcs import Gcs
@@ -418,7 +418,7 @@ def test_a_download_that_breaks_off_goes_on_with_that_piece(
 def test_a_store_that_stalls_is_asked_again(
     s3: S3, faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
 ) -> None:
-    monkeypatch.setattr(stores, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(store_clients, "READ_SECONDS", 0.2)
     secret = write_secret(tmp_path / "secret", s3.keys(AWS_ENDPOINT_URL=faults.url))
     store = open_store(StoreUri("s3", s3.make(), ""), secret)
     faults.coming.append(Fault(stall=True))

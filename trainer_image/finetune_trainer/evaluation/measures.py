@@ -68,7 +68,7 @@ class Mean:
     def _mean(self, weights: Floats, units: slice | Flags) -> Floats:
         values, weights = self.values[units], weights[:, units]
         counts = np.isfinite(values)
-        return _ratio(weights @ np.where(counts, values, 0.0), weights @ counts.astype(np.float64))
+        return ratio(weights @ np.where(counts, values, 0.0), weights @ counts.astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _pearson(weights: Floats, one: Floats, other: Floats) -> Floats:
     spread_one = np.einsum("ij,ij->i", weighted, one)
     spread_other = np.einsum("ij,ij,ij->i", weights, other, other)
     constant = spread_one <= 1e-12 * total[:, 0]
-    found = _ratio(covariance, np.sqrt(spread_one * spread_other))
+    found = ratio(covariance, np.sqrt(spread_one * spread_other))
     return np.where(constant & (spread_other > 0), 0.0, found)
 
 
@@ -185,12 +185,12 @@ class Decisions:
 def _average_precision(found: Floats, taken: Floats) -> Floats:
     """found: positives, taken: all pairs above each threshold, (draws, thresholds)."""
     gained = np.diff(found, axis=1, prepend=0.0)
-    return _ratio(np.einsum("ij,ij->i", gained, _ratio(found, taken, 0.0)), found[:, -1])
+    return ratio(np.einsum("ij,ij->i", gained, ratio(found, taken, 0.0)), found[:, -1])
 
 
 def _best_f1(found: Floats, taken: Floats) -> tuple[Floats, Floats, Floats]:
     """The best F1 with what is found and taken at its threshold."""
-    f1 = _ratio(2 * found, taken + found[:, -1:], 0.0)
+    f1 = ratio(2 * found, taken + found[:, -1:], 0.0)
     best = f1.argmax(axis=1)[:, None]
     at_best = [np.take_along_axis(values, best, axis=1)[:, 0] for values in (f1, found, taken)]
     return at_best[0], at_best[1], at_best[2]
@@ -202,17 +202,17 @@ def _f1(found: Floats, taken: Floats) -> Floats:
 
 def _precision(found: Floats, taken: Floats) -> Floats:
     _, hits, chosen = _best_f1(found, taken)
-    return _ratio(hits, chosen)
+    return ratio(hits, chosen)
 
 
 def _recall(found: Floats, taken: Floats) -> Floats:
-    return _ratio(_best_f1(found, taken)[1], found[:, -1])
+    return ratio(_best_f1(found, taken)[1], found[:, -1])
 
 
 def _accuracy(found: Floats, taken: Floats) -> Floats:
     positives, total = found[:, -1], taken[:, -1]
     right = 2 * found - taken + (total - positives)[:, None]
-    return _ratio(np.maximum(right.max(axis=1), total - positives), total)
+    return ratio(np.maximum(right.max(axis=1), total - positives), total)
 
 
 def _mcc(found: Floats, taken: Floats) -> Floats:
@@ -222,7 +222,7 @@ def _mcc(found: Floats, taken: Floats) -> Floats:
     covariance = hits * (total - positives - wrong) - wrong * (positives - hits)
     spread = np.sqrt(chosen * positives * (total - positives) * (total - chosen))
     defined = (positives > 0) & (positives < total)
-    return np.where(defined, _ratio(covariance, spread, 0.0), np.nan)
+    return np.where(defined, ratio(covariance, spread, 0.0), np.nan)
 
 
 _BINARY = {
@@ -253,66 +253,16 @@ class Classes:
         chosen = (self.chosen[:, None] == classes).astype(np.float64)
         true = (self.labels[:, None] == classes).astype(np.float64)
         right, sizes = weights @ (chosen * true), weights @ true
-        f1 = _ratio(2 * right, weights @ chosen + sizes)
+        f1 = ratio(2 * right, weights @ chosen + sizes)
         total = weights.sum(axis=1)
         if self.metric == "f1_micro":
-            return _ratio(right.sum(axis=1), total)
+            return ratio(right.sum(axis=1), total)
         if self.metric == "f1_macro":
             return np.asarray(np.nanmean(f1, axis=1), dtype=np.float64)
-        return _ratio(np.nansum(f1 * sizes, axis=1), total)
+        return ratio(np.nansum(f1 * sizes, axis=1), total)
 
     def picked(self, units: Labels) -> "Classes":
         return Classes(self.chosen[units], self.labels[units], self.metric)
-
-
-@dataclass(frozen=True)
-class MinedPairs:
-    """Paraphrases found among all texts. Units are texts.
-
-    first, second: (pairs,) texts of the pairs found, the most similar first; scores: theirs; right: whether
-    they are paraphrases; wanted: (paraphrases,) one text of each pair that is to be found; families: (texts,)
-    texts linked by paraphrases. Two copies of one family are strangers, so that a pair inside a family counts
-    as often as its family was drawn, and any other as often as its texts meet.
-    """
-
-    first: Labels
-    second: Labels
-    scores: Floats
-    right: Flags
-    wanted: Labels
-    families: Labels
-    metric: Literal["average_precision", "f1", "precision", "recall"]
-
-    @property
-    def width(self) -> int:
-        return 3 * len(self.scores) + len(self.families)
-
-    def __call__(self, weights: Floats) -> Floats:
-        same = self.families[self.first] == self.families[self.second]
-        pairs = weights[:, self.first] * np.where(same, 1.0, weights[:, self.second])
-        taken = np.cumsum(pairs, axis=1)[:, self._ends]
-        found = np.cumsum(pairs * self.right, axis=1)[:, self._ends]
-        wanted = weights[:, self.wanted].sum(axis=1)
-        if self.metric == "average_precision":
-            gained = np.diff(found, axis=1, prepend=0.0)
-            return _ratio(np.einsum("ij,ij->i", gained, _ratio(found, taken, 0.0)), wanted)
-        return self._at_best(found, taken, wanted)
-
-    def picked(self, units: Labels) -> "MinedPairs":
-        raise NotImplementedError("paraphrases are mined among all texts")
-
-    def _at_best(self, found: Floats, taken: Floats, wanted: Floats) -> Floats:
-        f1 = _ratio(2 * found, taken + wanted[:, None], 0.0)
-        best = f1.argmax(axis=1)[:, None]
-        hits, chosen = (np.take_along_axis(v, best, axis=1)[:, 0] for v in (found, taken))
-        if self.metric == "f1":
-            return np.asarray(f1.max(axis=1), dtype=np.float64)
-        return _ratio(hits, chosen if self.metric == "precision" else wanted, 0.0)
-
-    @cached_property
-    def _ends(self) -> Labels:
-        """Places after which the score changes."""
-        return np.flatnonzero(np.r_[np.diff(self.scores) != 0, True])
 
 
 @dataclass(frozen=True)
@@ -335,7 +285,7 @@ class Divergence:
         teacher, student = self.teacher - self.teacher.max(), self.student - self.student.max()
         masses = np.exp(teacher)
         of_teacher, of_student = weights @ masses, weights @ np.exp(student)
-        apart = _ratio(weights @ (masses * (teacher - student)), of_teacher)
+        apart = ratio(weights @ (masses * (teacher - student)), of_teacher)
         found: Floats = -self.scale * (apart - np.log(of_teacher) + np.log(of_student))
         return found
 
@@ -343,7 +293,7 @@ class Divergence:
         return Divergence(self.teacher[units], self.student[units], self.scale)
 
 
-def _ratio(above: Floats, below: Floats, undefined: float = np.nan) -> Floats:
+def ratio(above: Floats, below: Floats, undefined: float = np.nan) -> Floats:
     """Above / below; `undefined` where below is 0."""
     result: Floats = np.full(np.broadcast_shapes(above.shape, below.shape), undefined)
     np.divide(above, below, out=result, where=below != 0)

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from finetune_trainer.comparison.clusters import clusters
 from finetune_trainer.data.inputs import LabelledData
-from finetune_trainer.evaluation.measures import Labels, Measure, MinedPairs
+from finetune_trainer.evaluation.measures import Flags, Floats, Labels, Measure, ratio
 from finetune_trainer.evaluation.vectors import Vectors, joined
 
 TOP_K = 100
@@ -28,6 +29,56 @@ class Texts:
     places: list[tuple[int, int]]
     pairs: set[tuple[int, int]]
     families: Labels
+
+
+@dataclass(frozen=True)
+class MinedPairs:
+    """Paraphrases found among all texts. Units are texts.
+
+    first, second: (pairs,) texts of the pairs found, the most similar first; scores: theirs; right: whether
+    they are paraphrases; wanted: (paraphrases,) one text of each pair that is to be found; families: (texts,)
+    texts linked by paraphrases. Two copies of one family are strangers, so that a pair inside a family counts
+    as often as its family was drawn, and any other as often as its texts meet.
+    """
+
+    first: Labels
+    second: Labels
+    scores: Floats
+    right: Flags
+    wanted: Labels
+    families: Labels
+    metric: Literal["average_precision", "f1", "precision", "recall"]
+
+    @property
+    def width(self) -> int:
+        return 3 * len(self.scores) + len(self.families)
+
+    def __call__(self, weights: Floats) -> Floats:
+        same = self.families[self.first] == self.families[self.second]
+        pairs = weights[:, self.first] * np.where(same, 1.0, weights[:, self.second])
+        taken = np.cumsum(pairs, axis=1)[:, self._ends]
+        found = np.cumsum(pairs * self.right, axis=1)[:, self._ends]
+        wanted = weights[:, self.wanted].sum(axis=1)
+        if self.metric == "average_precision":
+            gained = np.diff(found, axis=1, prepend=0.0)
+            return ratio(np.einsum("ij,ij->i", gained, ratio(found, taken, 0.0)), wanted)
+        return self._at_best(found, taken, wanted)
+
+    def picked(self, units: Labels) -> "MinedPairs":
+        raise NotImplementedError("paraphrases are mined among all texts")
+
+    def _at_best(self, found: Floats, taken: Floats, wanted: Floats) -> Floats:
+        f1 = ratio(2 * found, taken + wanted[:, None], 0.0)
+        best = f1.argmax(axis=1)[:, None]
+        hits, chosen = (np.take_along_axis(v, best, axis=1)[:, 0] for v in (found, taken))
+        if self.metric == "f1":
+            return np.asarray(f1.max(axis=1), dtype=np.float64)
+        return ratio(hits, chosen if self.metric == "precision" else wanted, 0.0)
+
+    @cached_property
+    def _ends(self) -> Labels:
+        """Places after which the score changes."""
+        return np.flatnonzero(np.r_[np.diff(self.scores) != 0, True])
 
 
 def texts_of(data: LabelledData) -> Texts:

@@ -5,8 +5,6 @@ environment). Every operation is tried again as `retries` says and raises our er
 for what is not there, SourceUnavailable, StorageFailed for this machine's disk.
 """
 
-import functools
-import inspect
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -17,25 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetune_api.uris import StoreUri
-from finetune_trainer.errors import InvalidData, NoAccess, SourceUnavailable
-from finetune_trainer.places import read_key, read_optional_key
-from finetune_trainer.sources.endpoints import check_endpoint, guarded_resolver
+from finetune_trainer.errors import InvalidData, SourceUnavailable
 from finetune_trainer.sources.file_names import require_plain_name
 from finetune_trainer.sources.retries import retried
+from finetune_trainer.sources.store_clients import open_gs, open_s3
 from finetune_trainer.sources.store_errors import store_errors
 from finetune_trainer.storage import storage_errors
 
 if TYPE_CHECKING:
     from fsspec.asyn import AsyncFileSystem
 
-CONNECT_SECONDS = 15
-READ_SECONDS = 60
-"""Without a single byte; then the piece is asked for again."""
 PIECE_BYTES = 16 * 2**20
 PIECES_AT_ONCE = 4
 """One connection rarely fills a cloud's link."""
 SMALL_BYTES = 4 * 2**20
-_GS_SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 MAX_OBJECTS = 100_000
 """A folder of more is named by mistake; listing it takes minutes."""
 
@@ -207,107 +200,4 @@ def open_store(uri: StoreUri, secret: Path | None) -> Store:
     Nothing is asked of it yet. Raises NoAccess for keys that are missing or unreadable, InvalidSpec for an
     endpoint that must not be reached.
     """
-    return Store(_open_s3(secret) if uri.scheme == "s3" else _open_gs(secret), uri)
-
-
-def _open_s3(secret: Path | None) -> "AsyncFileSystem":
-    from s3fs import S3FileSystem
-
-    system = S3FileSystem(
-        **_s3_credentials(secret),
-        use_listings_cache=False,
-        skip_instance_cache=True,
-        config_kwargs={
-            "connect_timeout": CONNECT_SECONDS,
-            "read_timeout": READ_SECONDS,
-            "retries": {"total_max_attempts": 1},
-            # Stores that are not AWS's own send the checksum of a whole object with a piece of it.
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-            "connector_args": {"resolver": guarded_resolver()},
-        },
-    )
-    system.retries = 1
-    return system
-
-
-def _s3_credentials(secret: Path | None) -> dict[str, Any]:
-    if secret is None:
-        from botocore.session import get_session
-
-        # Without any credentials a public bucket can still be read.
-        return {"anon": get_session().get_credentials() is None}
-    endpoint = read_optional_key(secret, "AWS_ENDPOINT_URL")
-    if endpoint is not None:
-        check_endpoint(endpoint, name=f"key `AWS_ENDPOINT_URL` of Secret {secret.name!r}")
-    region = read_optional_key(secret, "AWS_REGION")
-    return {
-        "key": read_key(secret, "AWS_ACCESS_KEY_ID"),
-        "secret": read_key(secret, "AWS_SECRET_ACCESS_KEY"),
-        "token": read_optional_key(secret, "AWS_SESSION_TOKEN"),
-        "endpoint_url": endpoint,
-        "client_kwargs": {"region_name": region} if region else {},
-    }
-
-
-def _open_gs(secret: Path | None) -> "AsyncFileSystem":
-    from aiohttp import ClientTimeout
-    from gcsfs.core import GCSFileSystem
-
-    class Gcs(GCSFileSystem):  # type: ignore[misc]
-        # Without the client's own retries: `retries` knows Retry-After, and both would multiply.
-        _request = inspect.unwrap(GCSFileSystem._request)  # noqa: SLF001 - there is no option for it
-
-    return Gcs(
-        project="-",  # only for making and listing buckets
-        token=_gs_credentials(secret),
-        use_listings_cache=False,
-        skip_instance_cache=True,
-        requests_timeout=ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS),
-    )
-
-
-def _gs_credentials(secret: Path | None) -> Any:
-    """google-auth's credentials, or "anon" where there are none: a public bucket can still be read."""
-    from google.oauth2.service_account import Credentials
-
-    if secret is None:
-        # As Google's own clients do: an emulator asks for nobody's credentials.
-        return "anon" if os.environ.get("STORAGE_EMULATOR_HOST") else _gs_credentials_of_machine()
-    account = _service_account(secret)
-    try:
-        return Credentials.from_service_account_info(account, scopes=_GS_SCOPES)  # type: ignore[no-untyped-call]
-    except ValueError as error:
-        raise _not_an_account(secret) from error
-
-
-@functools.cache
-def _gs_credentials_of_machine() -> Any:
-    """Looked for once: outside of Google's cloud it takes seconds to find that there are none."""
-    import google.auth
-    from google.auth.exceptions import DefaultCredentialsError
-
-    try:
-        return google.auth.default(scopes=_GS_SCOPES)[0]
-    except DefaultCredentialsError:
-        return "anon"
-
-
-def _service_account(secret: Path) -> dict[str, Any]:
-    """The key file of a service account. Other kinds name commands, files and addresses to ask."""
-    try:
-        account = json.loads(read_key(secret, "credentials.json"))
-    except ValueError as error:
-        raise _not_an_account(secret) from error
-    if not isinstance(account, dict) or account.get("type") != "service_account":
-        raise _not_an_account(secret)
-    check_endpoint(str(account.get("token_uri")), name=f"`token_uri` of Secret {secret.name!r}")
-    return account
-
-
-def _not_an_account(secret: Path) -> NoAccess:
-    return NoAccess(
-        "InvalidCredentials",
-        f"key `credentials.json` of Secret {secret.name!r} must be the key file of a service account",
-        "create a key of a service account, and the Secret from its file",
-    )
+    return Store(open_s3(secret) if uri.scheme == "s3" else open_gs(secret), uri)
