@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune_api.fields import ApiModel, SecretRef
-from finetune_api.runtime import Output
+from finetune_api.runtime import Checkpoints, Output
 from finetune_api.uris import ConfigMapUri, PvcUri, TargetUri, Uri, parse_target, parse_uri
 
 
@@ -34,7 +34,7 @@ def references(model: ApiModel) -> Iterator[Reference]:
     """Every reference of a model and of the models in it, in the order of their fields."""
     text, secret = getattr(model, "uri", None), getattr(model, "secret_ref", None)
     if isinstance(text, str):
-        is_target = isinstance(model, Output)
+        is_target = isinstance(model, Output | Checkpoints)
         uri = parse_target(text) if is_target else parse_uri(text)
         yield Reference(uri, secret.name if isinstance(secret, SecretRef) else None, is_target)
     for name in type(model).model_fields:

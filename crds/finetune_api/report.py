@@ -28,6 +28,8 @@ class Report(ApiModel):
     artifact: Artifact | None = None
     lineage: Lineage | None = None
     failure: Failure | None = None
+    checkpoint_step: Annotated[int, Field(ge=0)] | None = None
+    """Training step of the newest checkpoint that another attempt can go on from."""
 
     def to_json(self) -> str:
         """The Report in at most MAX_REPORT_BYTES, by leaving out what matters least.

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, WithJsonSchema
 
 from finetune_api.fields import ApiModel, ObjectName, Rule, SecretRef
-from finetune_api.uris import OutputUri
+from finetune_api.uris import CheckpointsUri, OutputUri
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
 MAX_WHOLE_QUANTITY = 2**53
@@ -66,6 +66,34 @@ class Cache(ApiModel):
     is under way."""
 
 
+class Checkpoints(ApiModel):
+    """Where a run keeps what it needs to go on after an interruption: a volume, or a bucket."""
+
+    claim: ObjectName | None = None
+    """PersistentVolumeClaim. Checkpoints lie below `<namespace>/<name>/<uid>/<run>` and are removed when the
+    run is over. Runs on several nodes need the access mode ReadWriteMany."""
+    uri: CheckpointsUri | None = None
+    """Folder of a bucket, s3://bucket/folder or gs://bucket/folder, where there is no shared volume."""
+    secret_ref: SecretRef | None = None
+    """Secret that opens `uri`, with the keys of `output.secretRef`."""
+    keep: Annotated[int, Field(ge=1, le=10)] = 2
+    """Checkpoints to keep of a run; older ones are removed once a newer one is whole."""
+    every_seconds: Annotated[int, Field(ge=10, le=86_400)] = 900
+    """Time between two checkpoints. One more is made whenever the pod is asked to stop."""
+    rules = (
+        Rule(
+            "has(self.claim) != has(self.uri)",
+            "`runtime.checkpoints` must have either `claim` or `uri`",
+            lambda c: (c.claim is None) != (c.uri is None),
+        ),
+        Rule(
+            "!has(self.secretRef) || has(self.uri)",
+            "`runtime.checkpoints.secretRef` must be left out without `uri`",
+            lambda c: c.secret_ref is None or c.uri is not None,
+        ),
+    )
+
+
 class Runtime(ApiModel):
     """What the trainer's pod gets."""
 
@@ -79,6 +107,10 @@ class Runtime(ApiModel):
     """Requests and limits beside the GPUs."""
     cache: Cache | None = None
     """Where downloads are kept for other runs. Absent: every attempt downloads anew."""
+    checkpoints: Checkpoints | None = None
+    """Where an interrupted run finds what it had done. Absent: an interruption starts it over."""
+    queue_name: ObjectName | None = None
+    """Queue of Kueue that lets the run's Job begin. Absent: it begins at once."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=3600)] = 300
     """Time to end after a stop is asked for."""
 
@@ -90,3 +122,9 @@ class Limits(ApiModel):
     """New attempts after failures that are not the spec's or the data's fault."""
     pending_seconds: Annotated[int, Field(ge=10, le=604_800)] = 3600
     """How long a run may wait for what it misses (a volume, room on a node) before it counts as stalled."""
+    active_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
+    """How long the pods of a run may run, all attempts together, suspensions left out. Absent: no limit."""
+    stuck_seconds: Annotated[int, Field(ge=60, le=604_800)] = 1800
+    """A running pod that reports nothing new for so long is called stuck; it is not stopped."""
+    keep_job_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = 604_800
+    """How long a finished run's Job, its pods and their logs stay. The finetune keeps its numbers."""

@@ -1,6 +1,8 @@
 """`spec`: the whole of what a user writes, and the rules between its parts."""
 
-from pydantic import model_validator
+from typing import Annotated
+
+from pydantic import StringConstraints, model_validator
 
 from finetune_api import hard_negatives
 from finetune_api.data import RANKINGS, Data
@@ -37,6 +39,11 @@ class FinetuneSpec(ApiModel):
     """What the pod gets."""
     limits: Limits = Limits()
     """When to try again and when to give up."""
+    suspend: bool = False
+    """Stop the pod, with a checkpoint where `runtime.checkpoints` has a place for it; false goes on with the
+    same run."""
+    rerun: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Any new text, such as a date, runs the same spec again."""
     rules = (
         Rule(
             "self.evaluation.evaluators.all(e, self.data.eval.exists(d, d.name == e.data))",

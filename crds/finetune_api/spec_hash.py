@@ -18,7 +18,7 @@ VERSION = "v1"
 
 
 def spec_hash(spec: FinetuneSpec) -> str:
-    """Hash of model, data, loss, training, evaluation without gates, output.uri and an explicit image.
+    """Hash of model, data, loss, training, evaluation without gates, output.uri, an explicit image, rerun.
 
     Fields equal to their default are left out, so that an upgrade of the CRD re-trains nothing; secrets,
     resources and limits do not count.
@@ -37,6 +37,8 @@ def spec_hash(spec: FinetuneSpec) -> str:
             del said["metric"]
     content["outputUri"] = spec.output.uri if spec.output else ""
     content["image"] = spec.runtime.image or ""
+    if spec.rerun:
+        content["rerun"] = spec.rerun
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"{VERSION}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 

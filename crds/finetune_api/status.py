@@ -7,11 +7,12 @@ from pydantic import Field, StringConstraints
 from finetune_api.fields import ApiModel
 
 Phase = Literal[
-    "Pending", "Starting", "Preparing", "Baseline", "Training", "Evaluating", "Publishing",
+    "Suspended", "Pending", "Starting", "Preparing", "Baseline", "Training", "Evaluating", "Publishing",
     "Ready", "GateFailed", "Failed",
 ]  # fmt: skip
-"""Pending: waits for something (see the condition). Starting: the pod comes up. Preparing to Publishing:
-the trainer's stages. Ready: done. GateFailed: measured, not good enough. Failed: see `failure`."""
+"""Suspended: by `spec.suspend`. Pending: waits for something (see the condition). Starting: the pod comes up.
+Preparing to Publishing: the trainer's stages. Ready: done. GateFailed: measured, not good enough. Failed: see
+`failure`."""
 
 RUNNING_PHASES: tuple[Phase, ...] = ("Preparing", "Baseline", "Training", "Evaluating", "Publishing")
 """Phases that the trainer itself reports, in their order."""
@@ -28,7 +29,7 @@ class Condition(ApiModel):
     """One condition, as the Kubernetes API conventions have it."""
 
     type: Annotated[str, StringConstraints(max_length=64)]
-    """Ready, Reconciling, Stalled, GatePassed or Published."""
+    """Ready, Reconciling, Stalled, Suspended, GatePassed or Published."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds; Unknown while nobody can tell yet."""
     reason: Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -52,6 +53,31 @@ class Run(ApiModel):
     """Name of the Job."""
     attempt: Count = 0
     """Pods started so far."""
+    pod: Text | None = None
+    """Name of the newest of them, for `kubectl logs`."""
+    retries: Count = 0
+    """Attempts that failed and count against `limits.retries`."""
+    interruptions: Count = 0
+    """Attempts that ended through no fault of theirs: evicted, pre-empted, suspended, stopped."""
+    vain_interruptions: Count = 0
+    """Interruptions since the last one that had left a newer checkpoint; five in a row end the run."""
+    active_seconds: Count = 0
+    """Seconds that its pods have run, as of the last attempt that ended or the last write."""
+    pod_seconds: Count = 0
+    """Share of the newest pod in it."""
+    wasted_seconds: Count = 0
+    """Seconds between the last checkpoint (without one, the start) and the end of attempts that did not end
+    well."""
+    checkpoint_step: Count | None = None
+    """Training step of the newest checkpoint: where the next attempt goes on."""
+    checkpoint_time: Time | None = None
+    """When it was made known."""
+    lost_steps: Count = 0
+    """Training steps that were done and have to be done again."""
+    report_lost: bool = False
+    """A Complete Job had left no Report, so one more attempt was made."""
+    job_removed: bool = False
+    """The Job was removed, `limits.keepJobSeconds` after the end."""
     start_time: Time | None = None
     """When the Job was made."""
     completion_time: Time | None = None
@@ -205,6 +231,52 @@ class Lineage(ApiModel):
     """Versions of the libraries that decide the result."""
 
 
+class PastResult(ApiModel):
+    """The headline of a past run."""
+
+    name: Text
+    """As in `evaluation.primary`, like all that follows."""
+    compared_to: Literal["Base", "Published", "None"]
+    """What the gain is a gain over."""
+    baseline: Value | None = None
+    """Value of the model that is compared with."""
+    tuned: Value
+    """Value of the tuned model."""
+    gain: Value | None = None
+    """Tuned minus baseline."""
+    gain_low: Value | None = None
+    """Lower end of the gain's 95 % interval."""
+    gain_high: Value | None = None
+    """Upper end of the gain's 95 % interval."""
+
+
+class PastRun(ApiModel):
+    """A run that another one has followed."""
+
+    number: Annotated[int, Field(ge=1)]
+    """Number of the run."""
+    spec_hash: Text
+    """Its specHash."""
+    outcome: Literal["Published", "Measured", "GateFailed", "Failed", "Superseded"]
+    """Measured: passed, with nothing to publish to. Superseded: the spec changed before its end."""
+    reason: Annotated[str, StringConstraints(max_length=64)]
+    """Why it ended so, in one word."""
+    message: Annotated[str, StringConstraints(max_length=256)] = ""
+    """The beginning of what was said about it."""
+    primary: PastResult | None = None
+    """What it measured."""
+    artifact: ArtifactUri | None = None
+    """The version that it published; `output.keep` decides how long it stays."""
+    attempts: Count = 0
+    """Pods that it had."""
+    active_seconds: Count = 0
+    """Seconds that its pods ran."""
+    start_time: Time | None = None
+    """When its first Job was made."""
+    completion_time: Time | None = None
+    """When it ended or was stopped."""
+
+
 class Failure(ApiModel):
     """Why a run failed, and who can help."""
 
@@ -232,7 +304,9 @@ class FinetuneStatus(ApiModel):
     """The published model; that of an earlier run until a newer one passes."""
     lineage: Lineage | None = None
     failure: Failure | None = None
+    history: Annotated[list[PastRun], Field(max_length=10)] = []
+    """Earlier runs, newest first."""
     conditions: Annotated[
         list[Condition], Field(max_length=8, json_schema_extra={"x-list-map-key": "type"})
     ] = []
-    """Ready, Reconciling and Stalled for machines; GatePassed and Published for people."""
+    """Ready, Reconciling and Stalled for machines; Suspended, GatePassed and Published for people."""

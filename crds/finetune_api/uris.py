@@ -230,6 +230,7 @@ OutputUri = Annotated[
     _ShortText,
     *ruled(_allowed("pvc", "s3", "gs", "hf", "oci"), _HF_TARGET, _PVC, _STORE, _INSIDE, _OCI_TARGET),
 ]
+CheckpointsUri = Annotated[_ShortText, *ruled(_allowed("s3", "gs"), _STORE, _INSIDE)]
 
 SECRET_OPENS_URI = Rule(
     "!has(self.secretRef) || !has(self.uri)"

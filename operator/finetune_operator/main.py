@@ -129,6 +129,7 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
         settings=settings,
         memory=operator.memory,
         ca_certificate=authority.certificate_pem.decode(),
+        listening_since=datetime.now(UTC),
         now=lambda: datetime.now(UTC),
         may_act=may_act,
     )

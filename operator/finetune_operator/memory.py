@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, NamedTuple
 
-from finetune_api.report import Report
-from finetune_operator.decisions.observed import LiveProgress
+from finetune_operator.decisions.observed import LiveProgress, PostedReport
 
 
 class Key(NamedTuple):
@@ -38,7 +37,7 @@ class _Reported:
 
     run: int
     live: LiveProgress | None = None
-    report: Report | None = None
+    report: PostedReport | None = None
 
 
 class Memory:
@@ -79,7 +78,7 @@ class Memory:
             if known is not None:
                 self._reported.pop(known.uid, None)
 
-    def report(self, key: Key, uid: str, run: int, said: LiveProgress | Report) -> bool:
+    def report(self, key: Key, uid: str, run: int, said: LiveProgress | PostedReport) -> bool:
         """Keep what a pod said; False when there is no such finetune (any more) or the run is over.
 
         What is reported twice replaces what was there.
@@ -94,7 +93,7 @@ class Memory:
             self._reported[uid] = _Reported(run, live, report)
             return True
 
-    def reported(self, uid: str, run: int) -> tuple[LiveProgress | None, Report | None]:
+    def reported(self, uid: str, run: int) -> tuple[LiveProgress | None, PostedReport | None]:
         """What the pods of that run said last."""
         with self._lock:
             kept = self._reported.get(uid)

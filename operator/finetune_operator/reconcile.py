@@ -43,6 +43,8 @@ class Surroundings:
     settings: Settings
     memory: Memory
     ca_certificate: str
+    listening_since: datetime
+    """When this replica began to take reports."""
     now: Callable[[], datetime]
     may_act: Callable[[], bool]
     """Whether this replica still leads. A process that was stopped for a while must not write on."""
@@ -93,6 +95,7 @@ def observe(finetune: Object, around: Surroundings) -> Observed:
         live=live,
         ca_certificate=around.ca_certificate,
         now=now,
+        listening_since=around.listening_since,
     )
 
 

@@ -21,7 +21,7 @@ from pydantic.alias_generators import to_camel
 from finetune_api import names
 from finetune_api.report import Report
 from finetune_api.status import RUNNING_PHASES, Phase, Progress
-from finetune_operator.decisions.observed import LiveProgress
+from finetune_operator.decisions.observed import LiveProgress, PostedReport
 from finetune_operator.identity import NotAllowed, Sender
 from finetune_operator.kube import ApiFailure, Conflict
 from finetune_operator.memory import Key, Memory
@@ -158,19 +158,22 @@ class Receiver:
         is_known = True
         if body.trainer_status is not None:
             before, _ = self._memory.reported(sender.uid, sender.run)
-            live = parse_progress(body.trainer_status, datetime.now(UTC))
+            live = parse_progress(body.trainer_status, datetime.now(UTC), sender.pod_uid, before)
             is_known = self._memory.report(sender.key, sender.uid, sender.run, live)
             if is_known and _differs(before, live):
                 self._changed(sender.key, before is None or before.phase != live.phase)
         if body.report is not None:
-            is_known = self._memory.report(sender.key, sender.uid, sender.run, body.report)
+            posted = PostedReport(body.report, sender.pod_uid)
+            is_known = self._memory.report(sender.key, sender.uid, sender.run, posted)
             if is_known:
                 self._changed(sender.key, True)
         return is_known
 
 
-def parse_progress(status: TrainerStatus, received_at: datetime) -> LiveProgress:
-    """What a report says. Values that make no sense are left out.
+def parse_progress(
+    status: TrainerStatus, received_at: datetime, pod_uid: str, before: LiveProgress | None
+) -> LiveProgress:
+    """What a report says; before: what was known until now. Values that make no sense are left out.
 
     Raises HTTPUnprocessableEntity for a phase that there is not.
     """
@@ -179,7 +182,21 @@ def parse_progress(status: TrainerStatus, received_at: datetime) -> LiveProgress
         raise web.HTTPUnprocessableEntity(
             text=f"metric phase must be one of {', '.join(RUNNING_PHASES)}, found {phase}"
         )
-    return LiveProgress(phase=phase, progress=_progress(status), received_at=received_at)
+    progress, checkpoint = _progress(status), _count(status.value("checkpoint_step"))
+    if before is not None and before.pod_uid != pod_uid:
+        before = None
+    is_new = before is None or (before.phase, before.progress) != (phase, progress)
+    is_newer = checkpoint is not None and (before is None or before.checkpoint_step != checkpoint)
+    return LiveProgress(
+        phase=phase,
+        progress=progress,
+        received_at=received_at,
+        pod_uid=pod_uid,
+        changed_at=received_at if before is None or is_new else before.changed_at,
+        resumed_step=_count(status.value("resumed_step")),
+        checkpoint_step=checkpoint,
+        checkpoint_at=received_at if is_newer else before.checkpoint_at if before else None,
+    )
 
 
 def _progress(status: TrainerStatus) -> Progress | None:

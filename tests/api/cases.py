@@ -29,6 +29,18 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
         {"output.uri": "https://host/models"},
         "`uri` must begin with pvc:// or s3:// or gs:// or hf:// or oci://",
     ),
+    "checkpoints nowhere": (
+        {"runtime.checkpoints": {"keep": 1}},
+        "`runtime.checkpoints` must have either `claim` or `uri`",
+    ),
+    "a secret for checkpoints on a volume": (
+        {"runtime.checkpoints": {"claim": "scratch", "secretRef": {"name": "s3"}}},
+        "`runtime.checkpoints.secretRef` must be left out without `uri`",
+    ),
+    "checkpoints on a hub": (
+        {"runtime.checkpoints": {"uri": "hf://owner/name"}},
+        "`uri` must begin with s3:// or gs://",
+    ),
     "a secret for a volume": (
         {"output": {"uri": "pvc://models/one", "secretRef": {"name": "s3"}}},
         "`output.secretRef` must be left out for a pvc:// `output.uri`",
@@ -379,6 +391,12 @@ OUT_OF_BOUNDS: dict[str, Changes] = {
     "a negative seed": {"training": {"seed": -1}},
     "two GPUs": {"runtime": {"gpusPerNode": 2}},
     "a grace of two hours": {"runtime": {"terminationGracePeriodSeconds": 7200}},
+    "no checkpoint to keep": {"runtime": {"checkpoints": {"claim": "scratch", "keep": 0}}},
+    "a checkpoint every moment": {"runtime": {"checkpoints": {"claim": "scratch", "everySeconds": 9}}},
+    "a limit of seconds": {"limits": {"activeSeconds": 59}},
+    "a Job that goes before it came": {"limits": {"keepJobSeconds": -1}},
+    "stuck at once": {"limits": {"stuckSeconds": 1}},
+    "a reason to run again that is none": {"rerun": "x" * 65},
     "a cache with a path": {"runtime": {"cache": {"claim": "a/b"}}},
     "a cache of nothing": {"runtime": {"cache": {}}},
     "a model from a ConfigMap": {"model.uri": "configmap://name/key"},
@@ -505,6 +523,10 @@ ACCEPTED: dict[str, Changes] = {
         "loss": {"name": "SpladeLoss", "inner": {"name": "SparseCoSENTLoss"}},
     },
     "a CPU alone": {"runtime": {"gpusPerNode": 0}},
+    "checkpoints in a bucket": {
+        "runtime": {"checkpoints": {"uri": "s3://scratch/runs", "secretRef": {"name": "s3"}}}
+    },
+    "suspended, to be run again": {"suspend": True, "rerun": "2026-11-26 10:00"},
     "a cache": {"runtime": {"cache": {"claim": "hub.cache"}}},
     "a bucket to publish to": {"output.uri": "s3://models/vdr/"},
     "a bucket of another cloud to publish to": {"output.uri": "gs://models_1"},

@@ -20,6 +20,10 @@ SAME_RESULT: dict[str, dict[str, Any]] = {
     "a secret": {"model.secretRef": {"name": "token"}},
     "more memory": {"runtime": {"resources": {"limits": {"memory": "1Gi"}}, "gpusPerNode": 0}},
     "other limits": {"limits": {"retries": 0}},
+    "suspended": {"suspend": True},
+    "no reason to run again": {"rerun": ""},
+    "checkpoints": {"runtime": {"checkpoints": {"claim": "scratch"}}},
+    "a queue": {"runtime": {"queueName": "team-a"}},
     "more versions kept": {"output.keep": 9},
     "the headline in so many words": {"evaluation.primary.metric": "ndcg@10"},
 }
@@ -41,6 +45,7 @@ OTHER_RESULT: dict[str, dict[str, Any]] = {
     "no baseline": {"evaluation.compareTo": "None", "evaluation.gates": ABSENT},
     "another target": {"output.uri": "pvc://models/two"},
     "no target": {"output": ABSENT},
+    "asked to run again": {"rerun": "2026-11-26"},
     "an image of its own": {"runtime": {"image": "trainer:2"}},
 }
 

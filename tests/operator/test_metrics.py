@@ -9,7 +9,7 @@ from prometheus_client.exposition import generate_latest
 
 from finetune_api.report import Report
 from finetune_api.status import Progress
-from finetune_operator.decisions.observed import LiveProgress
+from finetune_operator.decisions.observed import LiveProgress, PostedReport
 from finetune_operator.memory import Key, Memory
 from finetune_operator.metrics import OperatorMetrics
 
@@ -83,7 +83,7 @@ def test_the_labels_of_a_score_are_the_words_of_the_spec(name: str, evaluator: s
 
 def test_live_progress_is_ahead_of_status(memory: Memory) -> None:
     received = datetime(2026, 1, 1, 1, tzinfo=UTC)
-    live = LiveProgress("Training", Progress(percent=55, loss="nan"), received)
+    live = LiveProgress("Training", Progress(percent=55, loss="nan"), received, "pod", received)
     assert memory.report(KEY, "u1", 1, live)
     metrics = OperatorMetrics(memory, lambda: 0)
     assert value(metrics, "progress_ratio", **OF) == 0.55
@@ -92,7 +92,8 @@ def test_live_progress_is_ahead_of_status(memory: Memory) -> None:
 
 
 def test_a_run_that_is_over_shows_what_status_says(memory: Memory) -> None:
-    memory.report(KEY, "u1", 1, LiveProgress("Training", Progress(percent=55), datetime.now(UTC)))
+    now = datetime.now(UTC)
+    memory.report(KEY, "u1", 1, LiveProgress("Training", Progress(percent=55), now, "pod", now))
     memory.observe(a_finetune(run={"number": 1, "completionTime": "2026-01-01T00:00:09Z"}))
     metrics = OperatorMetrics(memory, lambda: 0)
     assert value(metrics, "progress_ratio", **OF) == 0.4
@@ -133,8 +134,9 @@ def test_a_status_that_somebody_broke_does_not_break_the_scrape() -> None:
     assert value(metrics, "start_timestamp_seconds", **OF) is None
 
 
-LIVE = LiveProgress("Training", None, datetime(2026, 1, 1, tzinfo=UTC))
-REPORT = Report(uid="u1", run=1, outcome="Succeeded")
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
+LIVE = LiveProgress("Training", None, THEN, "pod", THEN)
+REPORT = PostedReport(Report(uid="u1", run=1, outcome="Succeeded"), "pod")
 
 
 def test_progress_and_report_of_one_run_are_kept_side_by_side(memory: Memory) -> None:

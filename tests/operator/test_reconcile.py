@@ -34,6 +34,7 @@ class Bench:
             settings=Settings(namespace="ops", trainer_image="trainer"),
             memory=self.memory,
             ca_certificate="CA",
+            listening_since=NOW,
             now=lambda: NOW,
             may_act=lambda: True,
         )

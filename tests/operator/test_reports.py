@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from finetune_api.report import Report
 from finetune_operator import reports
+from finetune_operator.decisions.observed import PostedReport
 from finetune_operator.identity import NotAllowed, Sender
 from finetune_operator.kube import ApiFailure
 from finetune_operator.memory import Key, Memory
@@ -130,7 +131,9 @@ async def test_status_follows_a_new_phase_at_once_and_a_new_percent_later(bench:
 async def test_the_final_report_is_remembered_and_urgent(bench: Bench) -> None:
     report = {"version": 1, "uid": "u1", "run": 1, "outcome": "Succeeded"}
     assert (await bench.post({"report": report}))[0] == 200
-    assert bench.memory.reported("u1", 1)[1] == Report(uid="u1", run=1, outcome="Succeeded")
+    assert bench.memory.reported("u1", 1)[1] == PostedReport(
+        Report(uid="u1", run=1, outcome="Succeeded"), "pod-1"
+    )
     assert bench.changed == [(KEY, True)]
 
 

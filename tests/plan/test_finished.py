@@ -7,7 +7,7 @@ import pytest
 
 from finetune_api.report import Report
 from finetune_api.status import Progress
-from finetune_operator.decisions.observed import LiveProgress, Observed
+from finetune_operator.decisions.observed import Observed, PostedReport
 from tests.plan import world
 
 EARLIER = {**world.ARTIFACT, "uri": "pvc://published/vdr/1-earlier"}
@@ -22,8 +22,8 @@ def _ended(left: world.Object | None = None, *, code: int = 0, **parts: Any) -> 
     return world.a_look(world.started(), **{**usual, **parts})
 
 
-def _posted(outcome: str = "Succeeded", **parts: Any) -> Report:
-    return Report.model_validate(world.a_report(outcome, **parts))
+def _posted(outcome: str = "Succeeded", **parts: Any) -> PostedReport:
+    return PostedReport(Report.model_validate(world.a_report(outcome, **parts)), "uid-of-pod")
 
 
 def test_a_published_model_is_ready_with_numbers_artifact_and_lineage() -> None:
@@ -245,7 +245,7 @@ def test_a_job_that_does_not_tell_its_end_ended_now() -> None:
 
 def test_the_last_progress_is_kept_only_if_there_was_one() -> None:
     for progress, kept in ((Progress(percent=100), {"percent": 100}), (None, None)):
-        live = LiveProgress(phase="Publishing", progress=progress, received_at=world.at(580))
+        live = world.live("Publishing", progress, 580)
         assert world.decide(_ended(world.a_report(), live=live)).status.get("progress") == kept
 
 

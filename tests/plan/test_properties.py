@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from finetune_api.report import Report
 from finetune_api.status import RUNNING_PHASES, FinetuneStatus, Progress
-from finetune_operator.decisions.observed import LiveProgress, Observed
+from finetune_operator.decisions.observed import LiveProgress, Observed, PostedReport
 from tests.plan import world
 
 SPECS = [
@@ -110,6 +110,8 @@ LIVE = st.none() | st.builds(
     phase=st.sampled_from(RUNNING_PHASES),
     progress=st.none() | st.builds(Progress, percent=st.integers(0, 100)),
     received_at=st.integers(0, 8000).map(world.at),
+    pod_uid=st.just("uid-of-pod"),
+    changed_at=st.integers(0, 8000).map(world.at),
 )
 STATUSES = st.sampled_from(
     [
@@ -141,9 +143,10 @@ def looks(draw: st.DrawFn) -> Observed:
         previous_job=draw(st.none() | _children()),
         pods=tuple(draw(st.lists(_pods(), max_size=3))),
         events=tuple(draw(st.lists(EVENTS, max_size=3))),
-        report=draw(st.none() | REPORTS.map(Report.model_validate)),
+        report=draw(st.none() | REPORTS.map(lambda r: PostedReport(Report.model_validate(r), "uid-of-pod"))),
         live=draw(LIVE),
         ca_certificate=world.CA,
+        listening_since=world.at(0),
         now=world.at(draw(st.integers(0, 8000))),
     )
 

@@ -17,7 +17,7 @@ def _live(
     phase: Phase = "Training", percent: int | None = 10, seconds: float = 60, **more: Any
 ) -> LiveProgress:
     progress = None if percent is None else Progress(percent=percent, **more)
-    return LiveProgress(phase=phase, progress=progress, received_at=world.at(seconds))
+    return world.live(phase, progress, seconds)
 
 
 def _look(finetune: world.Object | None = None, **parts: Any) -> Observed:

@@ -10,9 +10,9 @@ from typing import Any
 from finetune_api import names
 from finetune_api.spec import FinetuneSpec
 from finetune_api.spec_hash import spec_hash
-from finetune_api.status import FinetuneStatus
+from finetune_api.status import FinetuneStatus, Phase, Progress
 from finetune_operator.decisions.objects import format_time
-from finetune_operator.decisions.observed import Observed
+from finetune_operator.decisions.observed import LiveProgress, Observed
 from finetune_operator.decisions.plan import Plan, plan
 from finetune_operator.settings import Settings
 
@@ -266,8 +266,16 @@ def a_look(finetune: Object | None = None, **parts: Any) -> Observed:
         "live": None,
         "ca_certificate": CA,
         "now": at(600),
+        "listening_since": at(0),
     }
     return Observed(finetune=finetune or a_finetune(), **{**seen, **parts})
+
+
+def live(phase: Phase, progress: Progress | None, seconds: float, **parts: Any) -> LiveProgress:
+    """What a pod reported at that time."""
+    then = at(seconds)
+    usual = {"received_at": then, "changed_at": then, "pod_uid": "uid-of-pod"}
+    return LiveProgress(phase=phase, progress=progress, **{**usual, **parts})
 
 
 def decide(observed: Observed, settings: Settings = SETTINGS) -> Plan:

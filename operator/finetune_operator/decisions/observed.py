@@ -22,6 +22,25 @@ class LiveProgress:
     phase: Phase
     progress: Progress | None
     received_at: datetime
+    pod_uid: str
+    """Of the pod that sent it."""
+    changed_at: datetime
+    """When its pod last reported something that it had not said before."""
+    resumed_step: int | None = None
+    """Training step of the checkpoint that this attempt went on from."""
+    checkpoint_step: int | None = None
+    """Training step of the newest checkpoint."""
+    checkpoint_at: datetime | None = None
+    """When that was first reported."""
+
+
+@dataclass(frozen=True)
+class PostedReport:
+    """A final Report as received over HTTPS."""
+
+    report: Report
+    pod_uid: str
+    """Of the pod that sent it."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +58,14 @@ class Observed:
     """Of that Job."""
     events: tuple[Object, ...]
     """About Job and pods; listed only while no pod runs."""
-    report: Report | None
+    report: PostedReport | None
     """The last final Report that was posted; termination messages go before it."""
     live: LiveProgress | None
     ca_certificate: str
     """PEM of the report server's authority."""
     now: datetime
     """Aware, in UTC."""
+    listening_since: datetime
+    """When this operator began to take reports: silence before that says nothing."""
     refusal: Stalled | Waiting | None = None
     """What the cluster said to the plan that followed from all this; the next one puts it into status."""

@@ -193,7 +193,7 @@ def _final_report(situation: Situation) -> Report | None:
     observed, number = situation.observed, situation.run.number
     pod = newest_finished(observed.pods)
     left = report_in(pod, uid=situation.uid, run=number) if pod is not None else None
-    posted = observed.report
+    posted = observed.report.report if observed.report is not None else None
     if left is not None or posted is None or (posted.uid, posted.run) != (situation.uid, number):
         return left
     is_older = posted.outcome == "Failed" and pod is not None and was_killed(pod)
