@@ -1,8 +1,9 @@
 """What the operator hands to a run: the mounted file, and where everything else is found in the pod."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
+from typing_extensions import override
 
 from finetune_api.fields import ApiModel
 from finetune_api.spec import FinetuneSpec
@@ -49,3 +50,8 @@ class RunFile(ApiModel):
     allow_remote_code: bool = False
     """Whether the spec may set `model.trustRemoteCode`; who runs the operator says so."""
     spec: FinetuneSpec
+
+    @override
+    def to_dict(self) -> dict[str, Any]:
+        """Without defaults: a trainer of an earlier version refuses fields that it does not know."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)

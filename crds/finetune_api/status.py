@@ -1,8 +1,9 @@
 """`status`: what the operator answers. Machines read conditions and the numbers; `phase` is for people."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
+from typing_extensions import override
 
 from finetune_api.fields import ApiModel
 
@@ -310,3 +311,8 @@ class FinetuneStatus(ApiModel):
         list[Condition], Field(max_length=8, json_schema_extra={"x-list-map-key": "type"})
     ] = []
     """Ready, Reconciling and Stalled for machines; Suspended, GatePassed and Published for people."""
+
+    @override
+    def to_dict(self) -> dict[str, Any]:
+        """Without what says nothing: zeros, empty texts and lists."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)

@@ -27,7 +27,6 @@ def test_a_changed_spec_stops_the_job_before_the_next_run_gets_one() -> None:
         "number": 2,
         "specHash": world.hash_of(OTHER),
         "job": "vdr-2",
-        "attempt": 0,
     }
 
     waiting = {**finetune, "status": decision.status}
@@ -76,7 +75,6 @@ def test_a_run_without_a_job_hands_its_number_on() -> None:
         "number": 2,
         "specHash": world.hash_of(third),
         "job": "vdr-2",
-        "attempt": 0,
     }
 
 

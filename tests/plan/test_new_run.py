@@ -20,7 +20,6 @@ def test_a_first_look_makes_config_map_and_job_and_says_so() -> None:
         "number": 1,
         "specHash": world.hash_of(world.SPEC),
         "job": "vdr-1",
-        "attempt": 0,
         "startTime": world.time(0),
     }
 
