@@ -25,6 +25,9 @@ Quantity = Annotated[
 ]
 ResourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$", max_length=128)]
 
+QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)]
+"""Name of a LocalQueue; it stands in a label, which is shorter than an object's name may be."""
+
 
 class Output(ApiModel):
     """Where models that pass are published."""
@@ -109,8 +112,8 @@ class Runtime(ApiModel):
     """Where downloads are kept for other runs. Absent: every attempt downloads anew."""
     checkpoints: Checkpoints | None = None
     """Where an interrupted run finds what it had done. Absent: an interruption starts it over."""
-    queue_name: ObjectName | None = None
-    """Queue of Kueue that lets the run's Job begin. Absent: it begins at once."""
+    queue_name: QueueName | None = None
+    """LocalQueue of Kueue, in this namespace, that lets the run's Job begin. Absent: it begins at once."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=3600)] = 300
     """Time to end after a stop is asked for."""
 

@@ -397,6 +397,8 @@ OUT_OF_BOUNDS: dict[str, Changes] = {
     "a Job that goes before it came": {"limits": {"keepJobSeconds": -1}},
     "stuck at once": {"limits": {"stuckSeconds": 1}},
     "a reason to run again that is none": {"rerun": "x" * 65},
+    "a queue whose name no label can hold": {"runtime": {"queueName": "q" * 64}},
+    "a queue of another namespace": {"runtime": {"queueName": "other/queue"}},
     "a cache with a path": {"runtime": {"cache": {"claim": "a/b"}}},
     "a cache of nothing": {"runtime": {"cache": {}}},
     "a model from a ConfigMap": {"model.uri": "configmap://name/key"},
@@ -527,6 +529,7 @@ ACCEPTED: dict[str, Changes] = {
         "runtime": {"checkpoints": {"uri": "s3://scratch/runs", "secretRef": {"name": "s3"}}}
     },
     "suspended, to be run again": {"suspend": True, "rerun": "2026-11-26 10:00"},
+    "a queue": {"runtime": {"queueName": "q" * 63}},
     "a cache": {"runtime": {"cache": {"claim": "hub.cache"}}},
     "a bucket to publish to": {"output.uri": "s3://models/vdr/"},
     "a bucket of another cloud to publish to": {"output.uri": "gs://models_1"},

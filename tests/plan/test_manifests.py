@@ -55,6 +55,8 @@ FULL = world.changed(
 )
 FULL["runtime"] = {
     "cache": {"claim": "hub.cache"},
+    "checkpoints": {"uri": "s3://scratch/runs", "secretRef": {"name": "scratch"}},
+    "queueName": "team-a",
     "image": "registry.example/own@sha256:99",
     "gpuResourceName": "nvidia.com/mig-1g.10gb",
     "resources": {"requests": {"cpu": 4, "memory": "16Gi"}, "limits": {"cpu": 8, "memory": "32Gi"}},
@@ -125,6 +127,41 @@ def test_a_cache_on_a_claim_that_is_read_too_is_a_second_mount_of_one_volume() -
     ]
 
 
+def test_checkpoints_are_written_to_a_claim_that_may_have_other_mounts() -> None:
+    runtime = {"checkpoints": {"claim": "data"}, "cache": {"claim": "data"}}
+    pod = _pod(world.changed(world.SPEC, "runtime", runtime))
+    (volume,) = (v for v in pod["volumes"] if v.get("persistentVolumeClaim") == {"claimName": "data"})
+    mounts = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == volume["name"]]
+    assert {m["mountPath"]: m.get("readOnly", False) for m in mounts} == {
+        "/volumes/data": True,
+        "/var/cache/finetune": False,
+        "/var/run/finetune/checkpoints": False,
+    }
+
+
+def test_the_secret_of_checkpoints_in_a_bucket_is_mounted_and_no_volume_for_them() -> None:
+    pod = _pod(FULL)
+    assert "scratch" in {v.get("secret", {}).get("secretName") for v in pod["volumes"]}
+    paths = {m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+    assert "/var/run/finetune/secrets/scratch" in paths
+    assert "/var/run/finetune/checkpoints" not in paths
+
+
+def test_a_queue_is_told_by_a_label_of_the_job_alone() -> None:
+    _, job = _made(world.changed(world.SPEC, "runtime", {"queueName": "team-a"}))
+    _, other = _made(world.SPEC)
+    assert job["metadata"]["labels"].pop("kueue.x-k8s.io/queue-name") == "team-a"
+    job["metadata"]["annotations"] = other["metadata"]["annotations"]
+    assert job == other
+
+
+def test_requests_that_follow_from_limits_are_written_out() -> None:
+    """A queue counts what a Job asks for before any pod has the defaults of the API server."""
+    runtime = {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": 4, "memory": "8Gi"}}}
+    (container,) = _pod(world.changed(world.SPEC, "runtime", runtime))["containers"]
+    assert container["resources"]["requests"] == {"cpu": 2, "memory": "8Gi", "nvidia.com/gpu": 1}
+
+
 def test_every_volume_is_mounted_once_and_every_mount_has_a_volume() -> None:
     pod = _pod(FULL)
     names = [volume["name"] for volume in pod["volumes"]]
@@ -182,7 +219,7 @@ def test_every_encoder_has_its_claim_and_its_secret() -> None:
 def test_a_gpu_of_the_user_s_own_resources_does_not_double_the_count() -> None:
     runtime = {"gpusPerNode": 1, "resources": {"limits": {"nvidia.com/gpu": 4}}}
     (container,) = _pod(world.changed(world.SPEC, "runtime", runtime))["containers"]
-    assert container["resources"] == {"limits": {"nvidia.com/gpu": 1}}
+    assert container["resources"] == {"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 1}}
 
 
 STATUSES: dict[str, Callable[[], world.Object]] = {

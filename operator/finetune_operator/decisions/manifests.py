@@ -53,7 +53,7 @@ def build_job(finetune: Object, spec: FinetuneSpec, run: Run, settings: Settings
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(finetune, run),
+        "metadata": _with_labels(_metadata(finetune, run), _queue(spec)),
         "spec": {
             "backoffLimit": spec.limits.retries,
             "podFailurePolicy": {"rules": _failure_rules()},
@@ -89,6 +89,15 @@ def _metadata(finetune: Object, run: Run) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _with_labels(metadata: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    return {**metadata, "labels": {**metadata["labels"], **labels}}
+
+
+def _queue(spec: FinetuneSpec) -> dict[str, str]:
+    """All that Kueue is ever told; the rest of the Job, its suspension above all, is Kueue's to write."""
+    return {names.LABEL_QUEUE: spec.runtime.queue_name} if spec.runtime.queue_name else {}
 
 
 def _labels(finetune: Object, run: Run) -> dict[str, str]:
