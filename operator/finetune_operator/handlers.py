@@ -6,6 +6,7 @@ from typing import Any
 import kopf
 
 from finetune_api import names
+from finetune_operator.decisions.objects import uid_of
 from finetune_operator.decisions.runs import is_settled
 from finetune_operator.memory import Key, Memory, key_of
 from finetune_operator.workqueue import WorkQueue
@@ -31,28 +32,34 @@ def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
 async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
     """Queue a finetune unless nothing is left to do, or the event is the echo of the operator's own write."""
     finetune = dict(event["object"])
+    key, views = key_of(finetune), memo.memory.views
     if event["type"] == "DELETED":
-        memo.memory.forget(key_of(finetune))
-        memo.queue.add(key_of(finetune))  # a run in progress may remember it just now; the next one forgets
-    elif not memo.memory.is_own_write(finetune):
+        memo.memory.forget(key)
+        views.forget(key, uid_of(finetune))
+        memo.queue.add(key)  # a run in progress may remember it just now; the next one forgets
+    elif views.saw(names.KIND, key, finetune):
         memo.memory.observe(finetune)
-        if not is_settled(finetune):
-            memo.queue.add(key_of(finetune))
+        if is_settled(finetune):
+            views.settle(key, finetune)
+        else:
+            memo.queue.add(key)
 
 
 @kopf.on.event("batch", "v1", "jobs", registry=registry)
 async def job_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
-    """Queue the finetune of a Job."""
-    memo.queue.add(_finetune_of(event))
+    """Queue the finetune of a Job that says something new."""
+    _child_changed("Job", event, memo)
 
 
 @kopf.on.event("", "v1", "pods", registry=registry)
 async def pod_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
-    """Queue the finetune of a pod."""
-    memo.queue.add(_finetune_of(event))
+    """Queue the finetune of a pod that says something new."""
+    _child_changed("Pod", event, memo)
 
 
-def _finetune_of(event: kopf.RawEvent) -> Key:
-    """By the label, which the API server has selected the object by."""
-    metadata = event["object"]["metadata"]
-    return Key(metadata["namespace"], metadata["labels"][names.LABEL_FINETUNE])
+def _child_changed(kind: str, event: kopf.RawEvent, memo: Shared) -> None:
+    child: dict[str, Any] = dict(event["object"])
+    key = Key(child["metadata"]["namespace"], child["metadata"]["labels"][names.LABEL_FINETUNE])
+    tell = memo.memory.views.lost if event["type"] == "DELETED" else memo.memory.views.saw
+    if tell(kind, key, child):
+        memo.queue.add(key)

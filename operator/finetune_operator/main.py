@@ -137,7 +137,7 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
         receiver = Receiver(
             Senders(kube, settings.report_audience),
             operator.memory,
-            functools.partial(_report_came, queue, settings),
+            functools.partial(_report_came, queue, operator),
             count=operator.metrics.count_report,
         )
         address, port = settings.report_bind_address, settings.report_port
@@ -146,12 +146,13 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
                 await _watch(operator, handlers.Shared(queue, operator.memory))
 
 
-def _report_came(queue: WorkQueue[Key], settings: Settings, key: Key, is_urgent: bool) -> None:
+def _report_came(queue: WorkQueue[Key], operator: Operator, key: Key, is_urgent: bool) -> None:
     """A new phase and the end show in status at once, progress at most so often."""
+    operator.memory.views.heard(key)
     if is_urgent:
         queue.add(key)
     else:
-        queue.add_after(key, settings.progress_interval_seconds)
+        queue.add_after(key, operator.settings.progress_interval_seconds)
 
 
 @contextlib.asynccontextmanager

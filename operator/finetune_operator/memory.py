@@ -7,16 +7,12 @@ fill in.
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from finetune_operator.decisions.observed import LiveProgress, PostedReport
+from finetune_operator.views import Key, Views
 
-
-class Key(NamedTuple):
-    """Of a finetune: what the queue holds."""
-
-    namespace: str
-    name: str
+__all__ = ["Key", "Known", "Memory", "key_of"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Memory:
         self._lock = Lock()
         self._known: dict[Key, Known] = {}
         self._reported: dict[str, _Reported] = {}
-        self._written: dict[Key, str] = {}
+        self.views = Views()
 
     def observe(self, finetune: dict[str, Any]) -> None:
         """Remember it; what was reported about an earlier one of the same name goes."""
@@ -58,23 +54,10 @@ class Memory:
                 self._reported.pop(former.uid, None)
             self._known[known.key] = known
 
-    def wrote(self, finetune: dict[str, Any]) -> None:
-        """Remember it as the operator's own write, which `is_own_write` then recognises."""
-        self.observe(finetune)
-        with self._lock:
-            self._written[key_of(finetune)] = finetune["metadata"]["resourceVersion"]
-
-    def is_own_write(self, finetune: dict[str, Any]) -> bool:
-        """Whether nobody changed it since the operator's own last write."""
-        with self._lock:
-            written = self._written.get(key_of(finetune))
-        return written is not None and written == finetune["metadata"]["resourceVersion"]
-
     def forget(self, key: Key) -> None:
         """Of a deleted finetune nothing is kept: its series vanish with the next scrape."""
         with self._lock:
             known = self._known.pop(key, None)
-            self._written.pop(key, None)
             if known is not None:
                 self._reported.pop(known.uid, None)
 

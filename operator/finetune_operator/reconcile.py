@@ -6,27 +6,22 @@ thread, one at a time for each key: the queue sees to that.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from finetune_api import names
 from finetune_operator.decisions.announcements import announcements, build_event
-from finetune_operator.decisions.objects import (
-    created_at,
-    is_being_deleted,
-    is_controlled_by,
-    name_of,
-    uid_of,
-)
+from finetune_operator.decisions.objects import is_being_deleted, is_controlled_by, name_of, uid_of
 from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.plan import Plan, plan
-from finetune_operator.decisions.pods import end_time, is_running, newest_finished, unfinished_pod
-from finetune_operator.decisions.runs import awaits_previous_job, children_name, is_settled, run_number
+from finetune_operator.decisions.runs import is_settled
 from finetune_operator.errors import Stalled, Waiting
 from finetune_operator.kube import ApiFailure, Conflict, Kube
-from finetune_operator.memory import Key, Memory
-from finetune_operator.settings import Settings
+from finetune_operator.memory import Key, key_of
+from finetune_operator.observing import Surroundings, observe, read
+
+__all__ = ["Surroundings", "create_or_adopt", "reconcile"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,89 +30,71 @@ CONFLICT_RETRY_SECONDS = 0.1
 TERMINATING_RETRY_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What `reconcile` works with; the same for every key."""
-
-    kube: Kube
-    settings: Settings
-    memory: Memory
-    ca_certificate: str
-    listening_since: datetime
-    """When this replica began to take reports."""
-    now: Callable[[], datetime]
-    may_act: Callable[[], bool]
-    """Whether this replica still leads. A process that was stopped for a while must not write on."""
-
-
 def reconcile(key: Key, around: Surroundings) -> float | None:
     """Bring one finetune a step on. After how many seconds to look again, if events do not say so earlier.
 
-    Errors of the API server rise.
+    Errors of the API server rise; the next look reads everything then.
     """
+    views = around.memory.views
+    try:
+        return _look(key, around)
+    except Conflict as conflict:
+        logger.debug("overtaken", extra={"key": str(key), "error": str(conflict)})
+        views.doubt(key)
+        return CONFLICT_RETRY_SECONDS
+    except Exception:
+        views.doubt(key)
+        raise
+
+
+def _look(key: Key, around: Surroundings) -> float | None:
+    view = around.memory.views.take(key)
+    observed = observe(view, around) if view is not None else None
+    if observed is not None:
+        decision = plan(observed, around.settings)
+        if _is_harmless(observed, decision):
+            return _follow(observed, decision, around, create=partial(_create, around))
     finetune = around.kube.get(names.KIND, *key)
     if finetune is None:
         around.memory.forget(key)
+        around.memory.views.forget(key)
         return None
     around.memory.observe(finetune)
     if is_settled(finetune):
+        around.memory.views.settle(key, finetune)
         return None
-    observed = observe(finetune, around)
-    decision = plan(observed, around.settings)
-    if not around.may_act():
-        return None
-    try:
-        decision = act(observed, decision, around)
-    except Conflict as conflict:
-        logger.debug("overtaken", extra={"key": str(key), "error": str(conflict)})
-        return CONFLICT_RETRY_SECONDS
-    return decision.requeue_after_seconds
-
-
-def observe(finetune: Object, around: Surroundings) -> Observed:
-    """Everything `plan` may ask about, by deterministic names."""
-    kube, (namespace, name) = around.kube, (finetune["metadata"]["namespace"], children_name(finetune))
-    job = kube.get("Job", namespace, name)
-    pods = kube.list("Pod", namespace, labels=f"batch.kubernetes.io/job-name={name}") if job else ()
-    previous = None
-    if awaits_previous_job(finetune):
-        previous = kube.get("Job", namespace, children_name(finetune, run_number(finetune) - 1))
-    live, report = around.memory.reported(uid_of(finetune), run_number(finetune))
-    now = around.now()
-    return Observed(
-        finetune=finetune,
-        job=job,
-        config=kube.get("ConfigMap", namespace, name),
-        previous_job=previous,
-        pods=pods,
-        events=_events(kube, job, pods) if job and _is_late(job, pods, now, around.settings) else (),
-        report=report,
-        live=live,
-        ca_certificate=around.ca_certificate,
-        now=now,
-        listening_since=around.listening_since,
+    observed = read(finetune, around)
+    return _follow(
+        observed, plan(observed, around.settings), around, create=partial(_create_or_adopt, around)
     )
 
 
-def _is_late(job: Object, pods: tuple[Object, ...], now: datetime, settings: Settings) -> bool:
-    """Whether a pod is awaited, or does not start, for longer than a start takes; also after an attempt."""
-    awaited, last = unfinished_pod(pods), newest_finished(pods)
-    if awaited is not None and is_running(awaited):
-        return False
-    since = created_at(awaited or job) if awaited or last is None else end_time(last)
-    return since is not None and now - since >= timedelta(seconds=settings.pod_start_grace_seconds)
+def _is_harmless(observed: Observed, decision: Plan) -> bool:
+    """Whether it could be done on the word of watches: it takes nothing away and gives nothing up.
+
+    A Job made by mistake beside one that is there is refused by its name; in a run that has begun it would
+    be told as a loss.
+    """
+    begun = bool(((observed.finetune.get("status") or {}).get("run") or {}).get("startTime"))
+    is_given_up = is_settled({**observed.finetune, "status": decision.status}) and not _is_ready(decision)
+    return not decision.delete and not (decision.create and begun) and not is_given_up
 
 
-def _events(kube: Kube, job: Object, pods: tuple[Object, ...]) -> tuple[Object, ...]:
-    """About the Job and its pods: refusals and missing things are told nowhere else."""
-    namespace = job["metadata"]["namespace"]
-    about = [
-        kube.list("Event", namespace, fields=f"involvedObject.uid={uid_of(thing)}") for thing in (job, *pods)
-    ]
-    return tuple(event for events in about for event in events)
+def _follow(
+    observed: Observed, decision: Plan, around: Surroundings, *, create: Callable[[Object, str], None]
+) -> float | None:
+    if not around.may_act():
+        return None
+    decision = act(observed, decision, around, create)
+    finetune = observed.finetune
+    if is_settled({**finetune, "status": decision.status}):
+        around.memory.views.settle(key_of(finetune), finetune)
+    return decision.requeue_after_seconds
 
 
-def act(observed: Observed, decision: Plan, around: Surroundings) -> Plan:
+def act(
+    observed: Observed, decision: Plan, around: Surroundings, create: Callable[[Object, str], None]
+) -> Plan:
     """Delete, create, and say so in status. Returns the plan that was followed in the end.
 
     Raises Conflict when the finetune is no longer what was observed.
@@ -126,21 +103,32 @@ def act(observed: Observed, decision: Plan, around: Surroundings) -> Plan:
         for deletion in decision.delete:
             around.kube.delete(deletion.kind, deletion.namespace, deletion.name, uid=deletion.uid)
         for manifest in decision.create:
-            create_or_adopt(around.kube, manifest, uid_of(observed.finetune))
+            create(manifest, uid_of(observed.finetune))
     except (Stalled, Waiting) as refusal:
         decision = plan(replace(observed, refusal=refusal), around.settings)
     _put_status(observed.finetune, decision, around)
     return decision
 
 
-def create_or_adopt(kube: Kube, manifest: Object, uid: str) -> None:
-    """Create the object, or find that an earlier, interrupted look has done so.
+def _create(around: Surroundings, manifest: Object, _uid: str) -> None:
+    """Raises Conflict when something has that name that the view does not know."""
+    made = around.kube.create(manifest)
+    around.memory.views.wrote(_finetune_of(manifest), made, is_whole=made["kind"] == "Job")
+
+
+def _create_or_adopt(around: Surroundings, manifest: Object, uid: str) -> None:
+    there = create_or_adopt(around.kube, manifest, uid)
+    around.memory.views.wrote(_finetune_of(manifest), there)
+
+
+def create_or_adopt(kube: Kube, manifest: Object, uid: str) -> Object:
+    """Create the object, or find that an earlier, interrupted look has done so. Returns what is there.
 
     Raises Waiting while an object of that name goes away, Stalled when it belongs to somebody else.
     """
     kind, namespace, name = manifest["kind"], manifest["metadata"]["namespace"], name_of(manifest)
     try:
-        kube.create(manifest)
+        return kube.create(manifest)
     except Conflict:
         there = kube.get(kind, namespace, name)
         if there is None:
@@ -151,6 +139,11 @@ def create_or_adopt(kube: Kube, manifest: Object, uid: str) -> None:
         if not is_controlled_by(there, uid):
             text = f"{kind} {name} exists and is not of this finetune: remove it, or rename the finetune"
             raise Stalled("NameTaken", text) from None
+        return there
+
+
+def _finetune_of(child: Object) -> Key:
+    return Key(child["metadata"]["namespace"], child["metadata"]["labels"][names.LABEL_FINETUNE])
 
 
 def _put_status(finetune: Object, decision: Plan, around: Surroundings) -> None:
@@ -166,10 +159,18 @@ def _put_status(finetune: Object, decision: Plan, around: Surroundings) -> None:
     if decision.status == before:
         logger.debug("unchanged", extra=extra)
         return
-    around.memory.wrote(around.kube.put_status({**finetune, "status": decision.status}))
+    written = around.kube.put_status(_with_status(finetune, decision.status))
+    around.memory.observe(written)
+    around.memory.views.wrote(key_of(finetune), written)
     logger.info("status", extra=extra)
     for announcement in announcements(before, decision.status):
         _announce(build_event(finetune, announcement, around.now()), around.kube)
+
+
+def _with_status(finetune: Object, status: dict[str, Any]) -> Object:
+    """What `/status` takes: the API server keeps everything else as it is, and need not read it."""
+    metadata = {part: finetune["metadata"][part] for part in ("namespace", "name", "uid", "resourceVersion")}
+    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "status": status}
 
 
 def _announce(event: Object, kube: Kube) -> None:
@@ -178,6 +179,10 @@ def _announce(event: Object, kube: Kube) -> None:
         kube.create(event)
     except (ApiFailure, Conflict, Stalled, Waiting) as error:
         logger.warning("could not post an event", extra={"reason": event["reason"], "error": str(error)})
+
+
+def _is_ready(decision: Plan) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in decision.status["conditions"])
 
 
 def _reason(status: dict[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """The keyed queue between events and `reconcile`.
 
 - A key runs at most once at a time; added while it runs, it runs once more.
+- What somebody changed goes before what only the time has come for, so that thousands that wait do not hold
+  up a new one; but every few runs one of those has its turn.
 - However often a key is added before it runs, it runs once.
 - A run may ask to be repeated later; the earliest such time holds. A run that starts takes back what was
   planned for later: it will plan anew from what it sees.
@@ -13,6 +15,7 @@ It does not know what a key is nor what a run does.
 import asyncio
 import logging
 import random
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -23,6 +26,8 @@ logger = logging.getLogger(__name__)
 # 0.5, 1, 2, ... 64 s: a passing refusal costs little, a long one makes one try a minute and key.
 FIRST_DELAY_SECONDS = 0.5
 MAX_DELAY_SECONDS = 64.0
+# So many added keys may run while one waits whose time has come.
+RUNS_BEFORE_A_PLANNED_ONE = 4
 # Each delay is drawn from its upper half, or all keys that failed together would come back together.
 JITTER = 0.5
 
@@ -40,8 +45,11 @@ class WorkQueue(Generic[K]):
         """run: handles one key, and says after how many seconds it should run again, if at all."""
         self._run = run
         self._draw = draw
-        self._ready: asyncio.Queue[K | None] = asyncio.Queue()
-        self._waiting: set[K] = set()
+        # In the order of coming; keyed, because a planned key that is added moves over.
+        self._added: OrderedDict[K, None] = OrderedDict()
+        self._planned: OrderedDict[K, None] = OrderedDict()
+        self._passed_over = 0
+        self._work_or_end = asyncio.Semaphore(0)
         self._running: dict[K, float] = {}
         self._again: set[K] = set()
         self._later: dict[K, asyncio.TimerHandle] = {}
@@ -51,13 +59,16 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         """Run the key as soon as a worker is free."""
-        if self._is_closing or key in self._waiting:
+        if self._is_closing or key in self._added:
             return
         if key in self._running:
             self._again.add(key)
             return
-        self._waiting.add(key)
-        self._ready.put_nowait(key)
+        was_planned = key in self._planned
+        self._planned.pop(key, None)
+        self._added[key] = None
+        if not was_planned:
+            self._work_or_end.release()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Run the key in so many seconds, unless it is to run earlier anyway."""
@@ -74,7 +85,7 @@ class WorkQueue(Generic[K]):
     @property
     def depth(self) -> int:
         """Keys that could run now and wait for a worker."""
-        return len(self._waiting)
+        return len(self._added) + len(self._planned)
 
     def is_alive(self, *, longest_run_seconds: float) -> bool:
         """Whether all workers are there and none has been busy with one key for longer than that."""
@@ -88,16 +99,18 @@ class WorkQueue(Generic[K]):
         for planned in self._later.values():
             planned.cancel()
         self._later.clear()
-        while not self._ready.empty():
-            self._ready.get_nowait()
-        self._waiting.clear()
+        self._added.clear()
+        self._planned.clear()
         for _ in self._workers:
-            self._ready.put_nowait(None)
+            self._work_or_end.release()
         await asyncio.gather(*self._workers)
 
     async def _work(self) -> None:
-        while (key := await self._ready.get()) is not None:
-            self._waiting.discard(key)
+        while True:
+            await self._work_or_end.acquire()
+            if not (waiting := self._next()):
+                return  # closing
+            key, _ = waiting.popitem(last=False)
             self._running[key] = asyncio.get_running_loop().time()
             if planned := self._later.pop(key, None):
                 planned.cancel()
@@ -108,6 +121,15 @@ class WorkQueue(Generic[K]):
             if key in self._again and key not in self._failures:
                 self.add(key)
             self._again.discard(key)
+
+    def _next(self) -> OrderedDict[K, None]:
+        """Where the next key is to be taken from; empty when nothing waits."""
+        is_turn = self._passed_over >= RUNS_BEFORE_A_PLANNED_ONE
+        if self._planned and (is_turn or not self._added):
+            self._passed_over = 0
+            return self._planned
+        self._passed_over += bool(self._planned)
+        return self._added
 
     async def _delay_after_run(self, key: K) -> float | None:
         try:
@@ -129,4 +151,8 @@ class WorkQueue(Generic[K]):
 
     def _due(self, key: K) -> None:
         del self._later[key]
-        self.add(key)
+        if key in self._running:
+            self._again.add(key)
+        elif key not in self._added and key not in self._planned:
+            self._planned[key] = None
+            self._work_or_end.release()

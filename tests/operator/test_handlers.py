@@ -11,6 +11,8 @@ from finetune_operator.memory import Key, Memory
 KEY = Key("team", "one")
 # Called as kopf calls it, without the arguments that it does not look at.
 finetune_changed: Any = handlers.finetune_changed
+job_changed: Any = handlers.job_changed
+pod_changed: Any = handlers.pod_changed
 
 
 class FakeQueue:
@@ -61,7 +63,7 @@ async def test_a_settled_finetune_is_only_remembered(shared: Shared) -> None:
 
 
 async def test_the_echo_of_an_own_write_is_not_queued(shared: Shared) -> None:
-    shared.memory.wrote(an_event(version="7")["object"])
+    shared.memory.views.wrote(KEY, {"kind": "EmbeddingFinetune", **an_event(version="7")["object"]})
     await finetune_changed(event=an_event(version="7"), memo=shared)
     assert added(shared) == []
     await finetune_changed(event=an_event(version="8"), memo=shared)
@@ -75,8 +77,39 @@ async def test_a_deleted_finetune_is_forgotten_at_once_and_once_more_after_a_run
     assert added(shared) == [KEY]
 
 
-@pytest.mark.parametrize("handler", [handlers.job_changed, handlers.pod_changed])
+@pytest.mark.parametrize("handler", [job_changed, pod_changed])
 async def test_a_child_queues_the_finetune_that_its_label_names(shared: Shared, handler: Any) -> None:
-    metadata = {"namespace": "team", "name": "one-1-abc", "labels": {"embeddings.dev/finetune": "one"}}
-    await handler(event={"type": "ADDED", "object": {"metadata": metadata}}, memo=shared)
-    assert added(shared) == [KEY]
+    await finetune_changed(event=an_event(type_=None), memo=shared)
+    await handler(event=a_child(), memo=shared)
+    assert added(shared) == [KEY, KEY]
+    await handler(event=a_child("DELETED", version="3"), memo=shared)
+    assert added(shared) == [KEY, KEY, KEY]
+
+
+async def test_a_child_whose_finetune_was_not_seen_yet_waits_for_it(shared: Shared) -> None:
+    await job_changed(event=a_child(), memo=shared)
+    assert added(shared) == []
+
+
+async def test_children_of_a_settled_finetune_cost_nothing(shared: Shared) -> None:
+    await finetune_changed(event=an_event(**SETTLED), memo=shared)
+    await job_changed(event=a_child(), memo=shared)
+    await pod_changed(event=a_child("DELETED"), memo=shared)
+    assert added(shared) == []
+
+
+async def test_what_is_told_again_or_says_nothing_new_is_not_queued(shared: Shared) -> None:
+    await finetune_changed(event=an_event(type_=None), memo=shared)
+    await job_changed(event=a_child(status={"active": 1, "ready": 0}), memo=shared)
+    await job_changed(event=a_child(status={"active": 1, "ready": 0}), memo=shared)
+    await job_changed(event=a_child(version="3", status={"active": 1, "ready": 1}), memo=shared)
+    await job_changed(event=a_child(version="2", status={"active": 0}), memo=shared)
+    assert added(shared) == [KEY, KEY]
+
+
+def a_child(type_: str = "ADDED", version: str = "2", **parts: Any) -> Any:
+    metadata = {
+        "namespace": "team", "name": "one-1-abc", "uid": "c1", "resourceVersion": version,
+        "labels": {"embeddings.dev/finetune": "one"},
+    }  # fmt: skip
+    return {"type": type_, "object": {"metadata": metadata, **parts}}

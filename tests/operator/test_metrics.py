@@ -166,15 +166,8 @@ def test_a_finetune_of_the_same_name_starts_with_nothing_reported(memory: Memory
 
 
 def test_nothing_of_a_deleted_finetune_stays(memory: Memory) -> None:
-    memory.wrote(a_finetune())
+    memory.observe(a_finetune())
     memory.report(KEY, "u1", 1, REPORT)
     memory.forget(KEY)
     assert not memory.report(KEY, "u1", 1, LIVE)
-    assert (memory._known, memory._reported, memory._written) == ({}, {}, {})
-
-
-def test_only_the_last_own_write_is_recognised(memory: Memory) -> None:
-    memory.wrote(a_finetune(resource_version="7"))
-    assert memory.is_own_write(a_finetune(resource_version="7"))
-    assert not memory.is_own_write(a_finetune(resource_version="8"))
-    assert not Memory().is_own_write(a_finetune(resource_version="7"))
+    assert (memory._known, memory._reported) == ({}, {})

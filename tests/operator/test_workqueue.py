@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from typing_extensions import override
 
-from finetune_operator.workqueue import MAX_DELAY_SECONDS, WorkQueue
+from finetune_operator.workqueue import MAX_DELAY_SECONDS, RUNS_BEFORE_A_PLANNED_ONE, WorkQueue
 from tests.operator.fake_loop import FakeLoop, fake_loop
 
 WORKERS = 2
@@ -106,6 +106,31 @@ def test_a_run_takes_back_what_was_planned_for_later(bench: Bench) -> None:
     assert bench.keys_run == ["a"]
     bench.loop.advance(2)
     assert bench.keys_run == ["a", "a"]
+
+
+def test_what_somebody_changed_goes_before_what_only_waited(bench: Bench) -> None:
+    for key in ("a", "b"):
+        bench.add(key)
+    for key in ("x", "y"):
+        bench.add_after(key, 1)
+    bench.loop.advance(1)
+    bench.add("c")
+    bench.add("y")
+    for key in ("a", "b", "c"):
+        bench.end(key)
+    assert bench.keys_run == ["a", "b", "c", "y", "x"]
+
+
+def test_what_waited_has_its_turn_however_much_is_changed(bench: Bench) -> None:
+    bench.add("a")
+    bench.add("b")
+    bench.add_after("x", 1)
+    bench.loop.advance(1)
+    for number in range(2 * RUNS_BEFORE_A_PLANNED_ONE):
+        bench.add(f"new {number}")
+    while "x" not in bench.keys_run:
+        bench.end(bench.keys_run[-1])
+    assert len(bench.keys_run) == 2 + RUNS_BEFORE_A_PLANNED_ONE + 1
 
 
 def test_failures_are_repeated_with_delays_that_double_up_to_a_bound(bench: Bench) -> None:

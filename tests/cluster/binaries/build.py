@@ -94,7 +94,8 @@ FAKE_GCS_SERVER = Module(
     path="github.com/fsouza/fake-gcs-server",
     commands={"fake-gcs-server": "github.com/fsouza/fake-gcs-server"},
 )
-MODULES = {module.name: module for module in (KUBERNETES, ETCD, HELM, FAKE_GCS_SERVER)}
+KWOK = Module(name="kwok", path="sigs.k8s.io/kwok", commands={"kwok": "sigs.k8s.io/kwok/cmd/kwok"})
+MODULES = {module.name: module for module in (KUBERNETES, ETCD, HELM, FAKE_GCS_SERVER, KWOK)}
 
 
 def cache_root() -> Path:

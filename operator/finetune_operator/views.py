@@ -1,0 +1,221 @@
+"""Finetunes that go on, with their children, as watches, reads and own writes have shown them last.
+
+A look at one of them needs no reads as long as this is all that there is to know. It may lag behind the API
+server, and after a broken watch even hold what is gone. So `reconcile` reads the API server itself before it
+decides anything that cannot be taken back, when a write was refused, when nothing was heard that would
+explain the look, and every `REREAD_SECONDS` anyway.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, NamedTuple
+
+from finetune_api import names
+from finetune_operator.decisions.objects import name_of, uid_of
+from finetune_operator.decisions.observed import Object
+
+REREAD_SECONDS = 300.0
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+
+# Nothing is decided by these, so a change of them alone is no news.
+_VOLATILE_METADATA = ("resourceVersion", "managedFields", "generation")
+_VOLATILE_STATUS = ("ready", "uncountedTerminatedPods", "observedGeneration")
+# What `kubectl apply` notes down: the whole spec once more.
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+class Key(NamedTuple):
+    """Of a finetune: what the queue holds."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class View:
+    """What is known of one finetune when a look at it begins."""
+
+    finetune: Object
+    children: dict[tuple[str, str], Object]
+    """By kind and name: Jobs, pods and ConfigMaps."""
+    complete: frozenset[str]
+    """Jobs about which all is known: what is not in `children` was not there."""
+
+    def child(self, kind: str, name: str) -> Object | None:
+        return self.children.get((kind, name))
+
+    def pods_of(self, job: str) -> tuple[Object, ...]:
+        pods = (thing for (kind, _), thing in self.children.items() if kind == "Pod")
+        return tuple(pod for pod in pods if (pod["metadata"].get("labels") or {}).get(JOB_NAME_LABEL) == job)
+
+
+@dataclass
+class _Entry:
+    finetune: Object | None = None
+    children: dict[tuple[str, str], Object] = field(default_factory=dict)
+    complete: set[str] = field(default_factory=set)
+    has_news: bool = False
+    is_doubted: bool = False
+    """A write was refused or got lost: only reading tells."""
+    read_at: float = float("-inf")
+
+
+class Views:
+    """Shared among the event loop and the reconciling threads."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._entries: dict[Key, _Entry] = {}
+        self._settled: dict[Key, Object] = {}
+        """Metadata of finetunes that nothing is left to do for: their children are of no interest."""
+
+    def saw(self, kind: str, key: Key, thing: Object) -> bool:
+        """A watch has shown the object; whether it says something new, so that somebody should look."""
+        with self._lock:
+            return self._saw_finetune(key, thing) if kind == names.KIND else self._saw_child(kind, key, thing)
+
+    def lost(self, kind: str, key: Key, thing: Object) -> bool:
+        """A watch has told that a child was deleted; whether that is new."""
+        with self._lock:
+            entry, place = self._entries.get(key), (kind, name_of(thing))
+            known = entry.children.get(place) if entry else None
+            if entry is None or known is None or uid_of(known) != uid_of(thing):
+                return False
+            del entry.children[place]
+            entry.has_news = True
+            if entry.finetune is None and not entry.children:
+                del self._entries[key]
+            return entry.finetune is not None
+
+    def heard(self, key: Key) -> None:
+        """Its pods reported something: a reason to look that calls for no reads."""
+        with self._lock:
+            if entry := self._entries.get(key):
+                entry.has_news = True
+
+    def wrote(self, key: Key, thing: Object, *, is_whole: bool = False) -> None:
+        """Keep what a write of the operator's own was answered with; its echo is no news then.
+
+        is_whole: a Job was made by this write, so that its pods can only come later.
+        """
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            kept = _trimmed(thing)
+            if thing["kind"] == names.KIND:
+                entry.finetune = _newer(entry.finetune, kept)
+            else:
+                place = thing["kind"], name_of(thing)
+                entry.children[place] = _newer(entry.children.get(place), kept)
+            if is_whole:
+                entry.complete.add(name_of(thing))
+                entry.read_at = self._monotonic()
+
+    def read(self, key: Key, finetune: Object, job: str, children: Sequence[tuple[str, Object]]) -> None:
+        """Replace what was known by what the API server answered: all there is of this Job, by kind.
+
+        What watches told meanwhile may be newer, so then the next look reads once more.
+        """
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            entry.finetune = _newer(entry.finetune, _trimmed(finetune))
+            entry.is_doubted = entry.has_news
+            if not entry.has_news:
+                entry.children, entry.complete, entry.read_at = {}, {job}, self._monotonic()
+            for kind, thing in children:
+                place = kind, name_of(thing)
+                entry.children[place] = _newer(entry.children.get(place), _trimmed(thing))
+
+    def doubt(self, key: Key) -> None:
+        """The next look is to read, whatever is heard until then."""
+        with self._lock:
+            if entry := self._entries.get(key):
+                entry.is_doubted = True
+
+    def take(self, key: Key) -> View | None:
+        """What is known, for one look; None when it has to read."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            had_news, entry.has_news = entry.has_news, False
+            is_new = entry.read_at == float("-inf")
+            is_old = not is_new and self._monotonic() - entry.read_at >= REREAD_SECONDS
+            if entry.finetune is None or not had_news or entry.is_doubted or is_old:
+                return None
+            return View(entry.finetune, dict(entry.children), frozenset(entry.complete))
+
+    def settle(self, key: Key, finetune: Object) -> None:
+        """Nothing is left to do for it: keep no more than what tells its next change."""
+        with self._lock:
+            entry = self._entries.pop(key, None)
+            newest = _newer(entry.finetune if entry else None, finetune)
+            metadata = {part: newest["metadata"].get(part) for part in ("name", "uid", "resourceVersion")}
+            self._settled[key] = {"metadata": metadata}
+
+    def forget(self, key: Key, uid: str | None = None) -> None:
+        """It is deleted; uid: unless another one has its name by now."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if uid is None or entry is None or entry.finetune is None or uid_of(entry.finetune) == uid:
+                self._entries.pop(key, None)
+            settled = self._settled.get(key)
+            if uid is None or (settled is not None and uid_of(settled) == uid):
+                self._settled.pop(key, None)
+
+    def _saw_finetune(self, key: Key, thing: Object) -> bool:
+        entry = self._entries.get(key)
+        known = (entry.finetune if entry else None) or self._settled.get(key)
+        if known is not None and not _is_newer(thing, known):
+            return False
+        self._settled.pop(key, None)
+        entry = self._entries.setdefault(key, _Entry())
+        entry.finetune, entry.has_news = _trimmed(thing), True
+        return True
+
+    def _saw_child(self, kind: str, key: Key, thing: Object) -> bool:
+        if key in self._settled:
+            return False
+        entry, place = self._entries.setdefault(key, _Entry()), (kind, name_of(thing))
+        known = entry.children.get(place)
+        if known is not None and not _is_newer(thing, known):
+            return False
+        entry.children[place] = kept = _trimmed(thing)
+        if known is not None and _essence(known) == _essence(kept):
+            return False
+        entry.has_news = True
+        # Before its finetune was seen, nobody can say what it means; that event will come.
+        return entry.finetune is not None
+
+
+def _is_newer(thing: Object, known: Object) -> bool:
+    """Versions are numbers that grow over all objects; where they are not, the last one told is believed."""
+    version, before = (str(each["metadata"].get("resourceVersion")) for each in (thing, known))
+    if version.isdecimal() and before.isdecimal():
+        return int(version) > int(before)
+    return version != before
+
+
+def _newer(known: Object | None, thing: Object) -> Object:
+    return thing if known is None or _is_newer(thing, known) else known
+
+
+def _trimmed(thing: Object) -> Object:
+    """Without what nobody reads: of managed fields, who wrote and when is kept."""
+    metadata = dict(thing["metadata"])
+    if managed := metadata.get("managedFields"):
+        metadata["managedFields"] = [
+            {part: value for part, value in entry.items() if part != "fieldsV1"} for entry in managed
+        ]
+    if _LAST_APPLIED in (annotations := metadata.get("annotations") or {}):
+        metadata["annotations"] = {k: v for k, v in annotations.items() if k != _LAST_APPLIED}
+    return {**thing, "metadata": metadata}
+
+
+def _essence(thing: Object) -> tuple[dict[str, Any], ...]:
+    metadata = {k: v for k, v in thing["metadata"].items() if k not in _VOLATILE_METADATA}
+    status = {k: v for k, v in (thing.get("status") or {}).items() if k not in _VOLATILE_STATUS}
+    rest = {k: v for k, v in thing.items() if k not in {"metadata", "status"}}
+    return metadata, status, rest

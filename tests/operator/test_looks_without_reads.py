@@ -1,0 +1,143 @@
+"""Looks at what watches have told: when they need no reads, and when they must not do without."""
+
+from typing import Any
+
+import pytest
+
+from finetune_operator.kube import ApiFailure
+from finetune_operator.reconcile import CONFLICT_RETRY_SECONDS
+from tests.operator.test_reconcile import KEY, OURS, Bench
+
+KIND = "EmbeddingFinetune"
+CREATES = [("create", "ConfigMap"), ("create", "Job")]
+
+
+class Watching(Bench):
+    """The finetune just applied; what is in the API server is seen when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.see(KIND)
+
+    def see(self, kind: str, name: str = "", **changes: Any) -> bool:
+        """Have the watch show the object, changed by somebody else if there are changes."""
+        place = (kind, "team", name or ("one" if kind == KIND else "one-1"))
+        if changes:
+            self.kube.add({**self.kube.objects[place], **changes})
+        return self.memory.views.saw(kind, KEY, self.kube.objects[place])
+
+    def add_pod(self, **status: Any) -> None:
+        labels = {"embeddings.dev/finetune": "one", "batch.kubernetes.io/job-name": "one-1"}
+        metadata = {"namespace": "team", "name": "one-1-abc", "labels": labels}
+        metadata["creationTimestamp"] = "2026-01-01T00:00:00Z"
+        self.kube.add({"kind": "Pod", "metadata": metadata, "spec": {}, "status": status})
+
+    def requests(self) -> list[tuple[str, str]]:
+        """Since the last time, without Events."""
+        found = [request for request in self.kube.requests if request[1] != "Event"]
+        self.kube.requests.clear()
+        return found
+
+
+@pytest.fixture
+def bench() -> Watching:
+    return Watching()
+
+
+STARTED = {"running": {"startedAt": "2026-01-01T00:00:01Z"}}
+RUNNING = {"phase": "Running", "containerStatuses": [{"name": "trainer", "state": STARTED}]}
+
+
+def test_a_new_finetune_needs_no_reads(bench: Watching) -> None:
+    bench.look()
+    assert bench.requests() == [*CREATES, ("update", KIND)]
+    assert bench.reasons() == ["Started"]
+
+
+def test_a_pod_that_runs_needs_one_write(bench: Watching) -> None:
+    bench.look()
+    bench.requests()
+    bench.add_pod(**RUNNING)
+    assert bench.see("Pod", "one-1-abc")
+    bench.look()
+    assert bench.requests() == [("update", KIND)]
+    assert {"Reconciling": "Running"}.items() <= {
+        c["type"]: c["reason"] for c in bench.status()["conditions"]
+    }.items()
+
+
+def test_a_look_that_nothing_was_heard_for_reads_everything(bench: Watching) -> None:
+    bench.look()
+    bench.requests()
+    bench.look()
+    assert bench.requests() == [("get", KIND), ("get", "Job"), ("list", "Pod"), ("get", "ConfigMap")]
+
+
+def test_the_first_look_at_a_run_that_another_process_began_reads_everything(bench: Watching) -> None:
+    bench.look()
+    after = Watching()
+    after.kube.objects = bench.kube.objects
+    for kind in (KIND, "Job"):
+        after.see(kind)
+    after.requests()
+    after.look()
+    assert ("get", "Job") in after.requests()
+
+
+def test_what_the_watch_does_not_know_yet_is_adopted_after_a_refusal(bench: Watching) -> None:
+    bench.kube.add(
+        {"kind": "Job", "metadata": {"namespace": "team", "name": "one-1", "ownerReferences": OURS}}
+    )
+    assert bench.look() == CONFLICT_RETRY_SECONDS
+    bench.requests()
+    bench.look()
+    assert ("get", "Job") in bench.requests()
+
+
+def test_after_a_write_that_got_lost_everything_is_read_whatever_is_heard(bench: Watching) -> None:
+    bench.fail_once("update", KIND, ApiFailure("planted"))
+    with pytest.raises(ApiFailure):
+        bench.look()
+    bench.see("Job", status={"active": 1})
+    bench.requests()
+    bench.look()
+    assert ("get", "Job") in bench.requests()
+    assert bench.status()["run"]["job"] == "one-1"
+
+
+def test_a_job_is_not_made_again_on_the_word_of_a_watch(bench: Watching) -> None:
+    bench.look()
+    bench.memory.views.lost("Job", KEY, bench.kube.objects["Job", "team", "one-1"])
+    bench.requests()
+    bench.look()
+    assert bench.requests()[:2] == [("get", KIND), ("get", "Job")]
+    assert "JobRecreated" not in bench.reasons()
+
+
+def test_a_run_is_not_given_up_on_the_word_of_a_watch(bench: Watching) -> None:
+    """The Job's end may be told before that of the pod, whose message has the Report."""
+    bench.look()
+    bench.requests()
+    done = {"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:01:00Z"}
+    bench.see("Job", status={"succeeded": 1, "conditions": [done]})
+    bench.look()
+    assert ("list", "Pod") in bench.requests()
+
+
+def test_the_ghost_of_a_job_that_a_broken_watch_left_is_noticed(bench: Watching) -> None:
+    bench.look()
+    bench.add_pod(**RUNNING)
+    bench.see("Pod", "one-1-abc")
+    bench.look()
+    del bench.kube.objects["Job", "team", "one-1"]
+    del bench.kube.objects["Pod", "team", "one-1-abc"]
+    bench.look()
+    assert "JobRecreated" in bench.reasons()
+
+
+def test_a_report_calls_for_no_reads(bench: Watching) -> None:
+    bench.look()
+    bench.requests()
+    bench.memory.views.heard(KEY)
+    bench.look()
+    assert not [request for request in bench.requests() if request[0] in {"get", "list"}]
