@@ -4,7 +4,7 @@ HTTP errors become ours here, once, and nobody else sees a status code:
 
     404                           None
     409                           Conflict
-    403, 422 while creating       Waiting (quota, admission, namespace going away) or Stalled (never valid)
+    a refusal while creating      Waiting (quota, admission, namespace going away) or Stalled (never valid)
     everything else               ApiFailure, which the queue answers with back-off
 
 It decides nothing: what to create, delete or write comes from `plan`.
@@ -13,7 +13,7 @@ It decides nothing: what to create, delete or write comes from `plan`.
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlencode
 
 from kubernetes.client.api_client import ApiClient
@@ -24,14 +24,14 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from finetune_api import names
-from finetune_operator.errors import Stalled, Waiting
+from finetune_operator.decisions.refusals import is_refusal
+from finetune_operator.decisions.refusals import refusal as explain_refusal
 
 JsonObject = dict[str, Any]
 Count = Callable[[str, str], None]
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
-REFUSAL_RETRY_SECONDS = 30.0
 PAGE_SIZE = 500
 
 # Kind -> where its objects live. Kinds that are not here cannot be touched at all.
@@ -90,7 +90,7 @@ class Kube:
         try:
             return _there(self._call("create", "POST", path, body=manifest), manifest)
         except _Refused as refusal:
-            refusal.explain(f"{manifest['kind']} {manifest['metadata'].get('name', '')}")
+            raise explain_refusal(manifest, refusal.answer) from refusal
 
     def replace(self, manifest: JsonObject) -> JsonObject:
         """PUT with the resourceVersion that was read. Raises Conflict when somebody else was faster."""
@@ -158,24 +158,11 @@ class Kube:
 
 
 class _Refused(ApiFailure):
-    """403 or 422. While creating, it says who must act; elsewhere it is a failure like any other."""
+    """Of the object itself. While creating, it says who must act; elsewhere it is like any other."""
 
-    def __init__(self, text: str, status: JsonObject) -> None:
+    def __init__(self, text: str, answer: JsonObject) -> None:
         super().__init__(text)
-        self.status = status
-
-    def explain(self, thing: str) -> NoReturn:
-        """Raise what follows from it. Quota and policies can change without the finetune, validity cannot."""
-        message = str(self.status.get("message", self))
-        text = f"The cluster refused {thing}: {message}"
-        if _is_namespace_going(self.status):
-            raise Waiting("NamespaceTerminating", text, REFUSAL_RETRY_SECONDS) from self
-        if "exceeded quota" in message:
-            raise Waiting("QuotaExceeded", text, REFUSAL_RETRY_SECONDS) from self
-        by_policy = "ValidatingAdmissionPolicy" in message or "admission webhook" in message
-        if self.status.get("code") == 422 and not by_policy:
-            raise Stalled("InvalidManifest", text) from self
-        raise Waiting("AdmissionDenied", text, REFUSAL_RETRY_SECONDS) from self
+        self.answer = answer
 
 
 def connect(*, connections: int, count: Count, read_seconds: float = READ_SECONDS) -> Kube:
@@ -216,10 +203,10 @@ def _parse(method: str, path: str, code: int, content: bytes) -> JsonObject | No
     if code < 300:
         return answer
     text = f"{method} {path}: {code} {answer.get('reason', '')}: {answer.get('message', '')}"
+    if is_refusal({"code": code, **answer}):
+        raise _Refused(text, answer)
     if code == 409:
         raise Conflict(text)
-    if code in {403, 422}:
-        raise _Refused(text, answer)
     raise ApiFailure(text)
 
 
@@ -228,8 +215,3 @@ def _there(answer: JsonObject | None, manifest: JsonObject) -> JsonObject:
     if answer is None:
         raise Conflict(f"{manifest['kind']} {manifest['metadata'].get('name', '')} or its namespace is gone")
     return answer
-
-
-def _is_namespace_going(status: JsonObject) -> bool:
-    causes = (status.get("details") or {}).get("causes") or []
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)

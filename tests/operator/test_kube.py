@@ -104,6 +104,7 @@ TERMINATING = {
     "details": {"causes": [{"reason": "NamespaceTerminating", "message": "team is being terminated"}]}
 }
 POLICY = "ValidatingAdmissionPolicy 'images' with binding 'all' denied request: unsigned"
+DEAF = 'Internal error occurred: failed calling webhook "policy.example.com": Post "https://p": refused'
 WEBHOOK = 'admission webhook "policy.example.com" denied the request: no'
 
 
@@ -115,10 +116,12 @@ WEBHOOK = 'admission webhook "policy.example.com" denied the request: no'
             a_status(403, "Forbidden", "going", **TERMINATING), Waiting, "NamespaceTerminating", id="going"
         ),
         pytest.param(
-            a_status(403, "Forbidden", "violates PodSecurity"), Waiting, "AdmissionDenied", id="forbidden"
+            a_status(403, "Forbidden", "not on a Sunday"), Waiting, "AdmissionDenied", id="forbidden"
         ),
-        pytest.param(a_status(403, "Forbidden", WEBHOOK), Waiting, "AdmissionDenied", id="webhook"),
-        pytest.param(a_status(422, "Invalid", POLICY), Waiting, "AdmissionDenied", id="policy"),
+        pytest.param(a_status(403, "Forbidden", WEBHOOK), Waiting, "WebhookDenied", id="webhook"),
+        pytest.param(a_status(409, "Conflict", WEBHOOK), Waiting, "WebhookDenied", id="webhook of any code"),
+        pytest.param(a_status(500, "InternalError", DEAF), Waiting, "WebhookUnreachable", id="deaf webhook"),
+        pytest.param(a_status(422, "Invalid", POLICY), Waiting, "PolicyDenied", id="policy"),
         pytest.param(
             a_status(422, "Invalid", "spec.template: bad"), Stalled, "InvalidManifest", id="invalid"
         ),
@@ -133,7 +136,7 @@ def test_a_refusal_to_create_says_who_must_act(
     assert isinstance(raised.value, Waiting | Stalled)
     assert raised.value.reason == reason
     assert "Job one-1" in raised.value.message
-    assert answer[1]["message"] in raised.value.message
+    assert "You: " in raised.value.message or "Platform team: " in raised.value.message
 
 
 @pytest.mark.parametrize(

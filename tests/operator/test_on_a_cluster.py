@@ -114,7 +114,7 @@ def test_a_quota_that_forbids_the_job_is_told_until_it_is_raised(
     )
     finetunes.apply("succeed")
     waiting = finetunes.await_condition("Reconciling", "True", "QuotaExceeded")
-    assert "exceeded quota: none" in waiting["message"]
+    assert "ResourceQuota none" in waiting["message"]
     finetunes.client.delete(f"{quotas}/none")
     finetunes.await_condition("Ready", "True", seconds=120)
 

@@ -17,8 +17,10 @@ PODS: dict[str, tuple[world.Object, str, str]] = {
         world.an_unschedulable_pod("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
         "Unschedulable",
         (
-            "Pod vdr-1-abcde does not start: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
-            " Make room on a node, or ask for less in spec.runtime."
+            "No node can take pod vdr-1-abcde, which asks for nvidia.com/gpu: 1:"
+            " 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+            " You: wait until others end, or ask for less in spec.runtime."
+            " Platform team: add a node that has as much."
         ),
     ),
     "a claim is missing": (
@@ -27,57 +29,47 @@ PODS: dict[str, tuple[world.Object, str, str]] = {
         ),
         "ClaimMissing",
         (
-            "PersistentVolumeClaim data does not exist in this namespace."
-            " Create it, or correct the pvc:// URI; the run goes on by itself once it is there."
+            "PersistentVolumeClaim data does not exist in namespace team-a."
+            " You: create it, or correct the field of the spec that names it;"
+            " the run goes on by itself once it is there."
         ),
     ),
-    "a claim is not bound": (
-        world.an_unschedulable_pod(
-            "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
-        ),
-        "ClaimNotBound",
+    "somebody holds the pod back": (
+        world.a_pod(conditions=[{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]),
+        "SchedulingGated",
         (
-            "A PersistentVolumeClaim of this run is not bound to a volume yet."
-            " See `kubectl get pvc`; the run goes on by itself once it is bound."
+            "Pod vdr-1-abcde is held back by scheduling gates: of no name."
+            " Platform team: see the controller that set the gate."
         ),
     ),
-    "an image cannot be pulled": (
+    "an image is not there": (
         world.a_waiting_pod(
             "ErrImagePull", "https://me:secret@registry.example/v2/trainer?sig=abc: not found"
         ),
-        "ImagePullBackOff",
+        "ImageNotFound",
         (
-            "Pod vdr-1-abcde does not start: https://registry.example/v2/trainer not found."
-            " Check that spec.runtime.image (absent: the operator's) exists and may be pulled."
+            "Image images.example/trainer does not exist: https://registry.example/v2/trainer not found."
+            " You: correct spec.runtime.image (absent: the operator's own image, which the platform team"
+            " sets)."
         ),
-    ),
-    "an image is pulled again later": (
-        world.a_waiting_pod("ImagePullBackOff", 'Back-off pulling image "trainer"'),
-        "ImagePullBackOff",
-        (
-            'Pod vdr-1-abcde does not start: Back-off pulling image "trainer".'
-            " Check that spec.runtime.image (absent: the operator's) exists and may be pulled."
-        ),
-    ),
-    "an image has no valid name": (
-        world.a_waiting_pod("InvalidImageName", 'couldn\'t parse image name "A/b"'),
-        "InvalidImageName",
-        'Pod vdr-1-abcde does not start: couldn\'t parse image name "A/b". Correct spec.runtime.image.',
     ),
     "the container's configuration is wrong": (
-        world.a_waiting_pod(
-            "CreateContainerConfigError", "container has runAsNonRoot and image will run as root"
-        ),
+        world.a_waiting_pod("CreateContainerConfigError", "the node does not like it"),
         "CreateContainerConfigError",
         (
-            "Pod vdr-1-abcde does not start: container has runAsNonRoot and image will run as root."
-            " See `kubectl describe pod` for more."
+            "Pod vdr-1-abcde does not start: the node does not like it."
+            " You: see `kubectl describe pod vdr-1-abcde -n team-a`; the run goes on by itself once that is"
+            " mended."
         ),
     ),
     "a reason that is no word": (
         world.a_waiting_pod("e-1"),
         "PodNotStarting",
-        "Pod vdr-1-abcde does not start: PodNotStarting. See `kubectl describe pod` for more.",
+        (
+            "Pod vdr-1-abcde does not start: PodNotStarting."
+            " You: see `kubectl describe pod vdr-1-abcde -n team-a`; the run goes on by itself once that is"
+            " mended."
+        ),
     ),
 }
 
@@ -89,71 +81,48 @@ EVENTS: dict[str, tuple[world.Object, tuple[world.Object, ...], str, str]] = {
         (POD,),
         "SecretMissing",
         (
-            "Secret hf does not exist in this namespace."
-            " Create it, or correct the secretRef; the run goes on by itself once it is there."
+            "Secret hf does not exist in namespace team-a."
+            " You: create it (`kubectl create secret generic hf -n team-a --from-literal=<key>=<value>`), or"
+            " correct the secretRef; the run goes on by itself once it is there."
         ),
     ),
     "a volume cannot be mounted": (
-        world.an_event(POD, "FailedMount", "Unable to attach or mount volumes: timed out"),
+        world.an_event(POD, "FailedMount", "the moon is full"),
         (POD,),
         "FailedMount",
         (
-            "The run's pod does not start: Unable to attach or mount volumes: timed out."
-            " Correct what the message names; the run goes on by itself."
+            "Pod vdr-1-abcde does not start: the moon is full."
+            " You: see `kubectl describe pod vdr-1-abcde -n team-a`; the run goes on by itself once that is"
+            " mended."
         ),
     ),
     "the scheduler tells it by an Event only": (
-        world.an_event(POD, "FailedScheduling", "0/0 nodes are available"),
+        world.an_event(POD, "FailedScheduling", "no nodes available to schedule pods"),
         (POD,),
         "Unschedulable",
-        (
-            "The run's pod does not start: 0/0 nodes are available."
-            " Make room on a node, or ask for less in spec.runtime."
-        ),
+        "No node can take pod vdr-1-abcde: no nodes available to schedule pods. Platform team: add a node.",
     ),
     "a quota has no room": (
         world.an_event(
             JOB,
             "FailedCreate",
-            'pods "vdr-1-x" is forbidden: exceeded quota: gpus, requested: 1, used: 4, limited: 4',
+            'pods "x" is forbidden: exceeded quota: gpus, requested: pods=1, used: pods=4, limited: pods=4',
         ),
         (),
         "QuotaExceeded",
         (
-            "A ResourceQuota of this namespace has no room for the pod:"
-            " gpus, requested: 1, used: 4, limited: 4."
-            " Raise the quota, wait until others end, or ask for less in spec.runtime."
+            "ResourceQuota gpus of namespace team-a has no room: requested: pods=1, used: pods=4, limited:"
+            " pods=4. You: wait until others end, or ask for less in spec.runtime."
+            " Platform team: raise the quota; the run goes on by itself."
         ),
     ),
-    "Pod Security refuses": (
-        world.an_event(
-            JOB, "FailedCreate", 'pods "x" is forbidden: violates PodSecurity "restricted:v1.34": seccomp'
-        ),
-        (),
-        "PodSecurityViolation",
-        (
-            "The namespace's Pod Security level refuses the pod:"
-            ' it violates PodSecurity "restricted:v1.34": seccomp.'
-            " Correct the namespace's labels; the trainer's pods fit the level restricted."
-        ),
-    ),
-    "a webhook refuses": (
-        world.an_event(JOB, "FailedCreate", 'admission webhook "policy.example" denied the request: no'),
-        (),
-        "AdmissionDenied",
-        (
-            "The cluster's policies refuse the pod:"
-            ' admission webhook "policy.example" denied the request: no.'
-            " Correct the policy, or what it objects to in spec.runtime."
-        ),
-    ),
-    "a LimitRange refuses": (
-        world.an_event(JOB, "FailedCreate", "pods is forbidden: minimum cpu usage per Container is 1"),
+    "the Job's own trouble": (
+        world.an_event(JOB, "FailedCreate", "no luck today"),
         (),
         "FailedCreate",
         (
-            "The run's pod does not start: pods is forbidden: minimum cpu usage per Container is 1."
-            " Correct what the message names; the run goes on by itself."
+            "Job vdr-1 makes no pod: no luck today."
+            " You: see `kubectl describe job vdr-1 -n team-a`; the run goes on by itself once that is mended."
         ),
     ),
 }
@@ -186,6 +155,15 @@ def test_an_event_about_something_else_says_nothing() -> None:
     event = world.an_event(world.a_pod("another"), "FailedMount", "secret not found")
     decision = world.decide(_look(pods=(POD,), events=(event, {"type": "Warning"})))
     assert decision.status["phase"] == "Starting"
+
+
+def test_a_warning_that_keeps_nothing_from_starting_hides_none_that_does() -> None:
+    events = (
+        world.an_event(POD, "FailedMount", 'secret "hf" not found', seconds=6),
+        world.an_event(POD, "DNSConfigForming", "too many nameservers", seconds=7),
+    )
+    decision = world.decide(_look(pods=(POD,), events=events))
+    assert (world.condition(decision.status, "Reconciling") or {})["reason"] == "SecretMissing"
 
 
 def test_only_the_newest_event_counts() -> None:
@@ -239,12 +217,12 @@ def test_after_pending_seconds_the_job_is_deleted_and_the_run_stalls() -> None:
     decision = world.decide(look)
     assert [(d.kind, d.name, d.uid) for d in decision.delete] == [("Job", "vdr-1", "uid-of-vdr-1")]
     message = (
-        "PersistentVolumeClaim data does not exist in this namespace."
+        "PersistentVolumeClaim data does not exist in namespace team-a."
         " It did not start within 3600 s (spec.limits.pendingSeconds), so its Job was deleted."
     )
     hint = (
-        "Create it, or correct the pvc:// URI; the run goes on by itself once it is there."
-        " Then any change of the spec starts the next run."
+        "You: create it, or correct the field of the spec that names it;"
+        " the run goes on by itself once it is there. Then set spec.rerun to a new word."
     )
     failure = {"reason": "ClaimMissing", "message": message, "hint": hint, "retryable": True}
     assert (decision.status["failure"], decision.status["phase"]) == (failure, "Failed")

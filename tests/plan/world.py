@@ -130,7 +130,10 @@ def a_pod(name: str = "vdr-1-abcde", *, created: float = 0, **status: Any) -> Ob
         "uid": f"uid-of-{name}",
         "creationTimestamp": time(created),
     }
-    return {"metadata": metadata, "status": {"phase": "Pending", **status}}
+    limits = {"memory": "16Gi", "nvidia.com/gpu": "1"}
+    container = {"name": "trainer", "image": "images.example/trainer", "resources": {"limits": limits}}
+    spec = {"containers": [{"name": "injected"}, container]}
+    return {"metadata": metadata, "spec": spec, "status": {"phase": "Pending", **status}}
 
 
 def a_waiting_pod(reason: str, message: str = "", **more: Any) -> Object:

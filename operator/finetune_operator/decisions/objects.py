@@ -10,6 +10,10 @@ def name_of(thing: Object) -> str:
     return str(thing["metadata"]["name"])
 
 
+def namespace_of(thing: Object) -> str:
+    return str(thing["metadata"]["namespace"])
+
+
 def uid_of(thing: Object) -> str:
     return str(thing["metadata"]["uid"])
 

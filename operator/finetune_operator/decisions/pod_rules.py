@@ -21,11 +21,11 @@ from finetune_operator.decisions.pods import (
     ends_its_job,
     is_running,
     newest_finished,
-    problem_of,
     report_in,
     started_at,
     unfinished_pod,
 )
+from finetune_operator.decisions.problems import problem_of
 from finetune_operator.decisions.run_rules import JOB_RECREATED, STARTING, config_map, starting_message
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import ended, failed, on_its_way
@@ -106,7 +106,7 @@ def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
     failure = Failure(
         reason=problem.reason,
         message=clip(f"{sentence(problem.message)} {gave_up}", MAX_MESSAGE),
-        hint=clip(f"{problem.hint} Then any change of the spec starts the next run.", MAX_HINT),
+        hint=clip(f"{problem.hint} Then set spec.rerun to a new word.", MAX_HINT),
         retryable=True,
     )
     run = ended(_run(situation, job), situation.now)

@@ -30,3 +30,9 @@ def sentence(text: str) -> str:
     """The text as a sentence, so that another can follow it."""
     text = text.strip()
     return text if not text or text[-1] in ".!?" else f"{text}."
+
+
+def next_step(*, you: str = "", platform: str = "") -> str:
+    """Who does what next: `You` has the finetune, the `Platform team` has the cluster and the operator."""
+    steps = (("You", you), ("Platform team", platform))
+    return " ".join(sentence(f"{who}: {what}") for who, what in steps if what)
