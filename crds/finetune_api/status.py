@@ -56,6 +56,10 @@ class Run(ApiModel):
     """Pods started so far."""
     pod: Text | None = None
     """Name of the newest of them, for `kubectl logs`."""
+    pod_time: Time | None = None
+    """When it was made: only younger pods are further attempts."""
+    pod_ended: bool = False
+    """Its end is in the numbers below already."""
     retries: Count = 0
     """Attempts that failed and count against `limits.retries`."""
     interruptions: Count = 0
@@ -75,6 +79,8 @@ class Run(ApiModel):
     """When it was made known."""
     lost_steps: Count = 0
     """Training steps that were done and have to be done again."""
+    last_step: Count | None = None
+    """Last known step of the attempt before, until the present one says where it went on."""
     report_lost: bool = False
     """A Complete Job had left no Report, so one more attempt was made."""
     job_removed: bool = False

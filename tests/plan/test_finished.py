@@ -22,8 +22,8 @@ def _ended(left: world.Object | None = None, *, code: int = 0, **parts: Any) -> 
     return world.a_look(world.started(), **{**usual, **parts})
 
 
-def _posted(outcome: str = "Succeeded", **parts: Any) -> PostedReport:
-    return PostedReport(Report.model_validate(world.a_report(outcome, **parts)), "uid-of-pod")
+def _posted(outcome: str = "Succeeded", by: str = "uid-of-vdr-1-abcde", **parts: Any) -> PostedReport:
+    return PostedReport(Report.model_validate(world.a_report(outcome, **parts)), by)
 
 
 def test_a_published_model_is_ready_with_numbers_artifact_and_lineage() -> None:
@@ -206,8 +206,13 @@ def test_a_report_of_another_run_or_finetune_is_not_believed(parts: dict[str, An
 
 def test_a_posted_failure_of_an_earlier_attempt_does_not_explain_a_killed_pod() -> None:
     killed = (world.a_finished_pod(137, reason="OOMKilled"),)
-    status = world.decide(_ended(code=1, pods=killed, report=_posted("Failed"))).status
+    status = world.decide(_ended(code=1, pods=killed, report=_posted("Failed", by="an earlier pod"))).status
     assert status["failure"]["reason"] == "OutOfMemory"
+
+
+def test_a_posted_failure_of_a_pod_that_is_gone_explains_a_job_of_which_no_pod_is_left() -> None:
+    status = world.decide(_ended(code=11, pods=(), report=_posted("Failed", by="a pod that is gone"))).status
+    assert status["failure"]["reason"] == "ColumnMissing"
 
 
 def test_a_posted_failure_explains_a_pod_that_ended_by_itself() -> None:
@@ -217,7 +222,8 @@ def test_a_posted_failure_explains_a_pod_that_ended_by_itself() -> None:
 
 def test_a_posted_success_is_believed_although_the_pod_was_killed_afterwards() -> None:
     killed = (world.a_finished_pod(137),)
-    assert world.decide(_ended(code=1, pods=killed, report=_posted())).status["phase"] == "Ready"
+    posted = _posted(by="an earlier pod")
+    assert world.decide(_ended(code=1, pods=killed, report=posted)).status["phase"] == "Ready"
 
 
 def test_the_last_pod_decides() -> None:

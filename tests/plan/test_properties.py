@@ -105,13 +105,18 @@ EVENTS = _optional(
     lastTimestamp=TIMES,
     involvedObject=_optional(uid=st.sampled_from(["uid-of-vdr-1", "uid-of-vdr-1-a"])),
 )
+UIDS = st.sampled_from(["uid-of-vdr-1-a", "uid-of-vdr-1-b", "uid-of-a-pod-that-is-gone"])
 LIVE = st.none() | st.builds(
     LiveProgress,
     phase=st.sampled_from(RUNNING_PHASES),
-    progress=st.none() | st.builds(Progress, percent=st.integers(0, 100)),
+    progress=st.none()
+    | st.builds(Progress, percent=st.integers(0, 100), step=st.none() | st.integers(0, 100)),
     received_at=st.integers(0, 8000).map(world.at),
-    pod_uid=st.just("uid-of-pod"),
+    pod_uid=UIDS,
     changed_at=st.integers(0, 8000).map(world.at),
+    resumed_step=st.none() | st.integers(0, 100),
+    checkpoint_step=st.none() | st.integers(0, 100),
+    checkpoint_at=st.none() | st.integers(0, 8000).map(world.at),
 )
 STATUSES = st.sampled_from(
     [
@@ -143,7 +148,7 @@ def looks(draw: st.DrawFn) -> Observed:
         previous_job=draw(st.none() | _children()),
         pods=tuple(draw(st.lists(_pods(), max_size=3))),
         events=tuple(draw(st.lists(EVENTS, max_size=3))),
-        report=draw(st.none() | REPORTS.map(lambda r: PostedReport(Report.model_validate(r), "uid-of-pod"))),
+        report=draw(st.none() | st.builds(PostedReport, REPORTS.map(Report.model_validate), UIDS)),
         live=draw(LIVE),
         ca_certificate=world.CA,
         listening_since=world.at(0),

@@ -1,6 +1,7 @@
 """A run that goes on: phase and progress, written seldom; attempts, counted."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -51,8 +52,9 @@ def test_phase_and_progress_are_what_the_trainer_reported() -> None:
 
 def test_what_an_earlier_attempt_reported_is_not_shown() -> None:
     pods = (world.a_finished_pod(1), world.a_running_pod("vdr-1-later", started=100, created=90))
-    assert world.decide(_look(pods=pods, live=_live(seconds=99))).status["phase"] == "Starting"
-    assert world.decide(_look(pods=pods, live=_live(seconds=100))).status["phase"] == "Training"
+    assert world.decide(_look(pods=pods, live=_live(seconds=120))).status["phase"] == "Starting"
+    own = replace(_live(seconds=120), pod_uid="uid-of-vdr-1-later")
+    assert world.decide(_look(pods=pods, live=own)).status["phase"] == "Training"
 
 
 def test_a_container_that_does_not_tell_its_start_is_believed() -> None:

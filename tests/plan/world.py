@@ -277,7 +277,7 @@ def a_look(finetune: Object | None = None, **parts: Any) -> Observed:
 def live(phase: Phase, progress: Progress | None, seconds: float, **parts: Any) -> LiveProgress:
     """What a pod reported at that time."""
     then = at(seconds)
-    usual = {"received_at": then, "changed_at": then, "pod_uid": "uid-of-pod"}
+    usual = {"received_at": then, "changed_at": then, "pod_uid": "uid-of-vdr-1-abcde"}
     return LiveProgress(phase=phase, progress=progress, **{**usual, **parts})
 
 

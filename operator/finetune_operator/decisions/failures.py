@@ -99,13 +99,6 @@ def failure_of_pod(pod: Object) -> Failure:
     return _by_exit_code(who, state["exitCode"], state.get("message") or "")
 
 
-def was_killed(pod: Object) -> bool:
-    """Whether the pod's end was none of the trainer's doing, so that no Report posted earlier tells of it."""
-    code = terminated(pod).get("exitCode")
-    by_signal = code is None or (code > 128 and code != ExitCode.INTERRUPTED)
-    return by_signal or _was_disrupted(pod) or terminated(pod).get("reason") == "OOMKilled"
-
-
 def _was_disrupted(pod: Object) -> bool:
     lost = pod["status"].get("reason") in {"Evicted", "NodeLost", "Shutdown", "Terminated"}
     return lost or true_condition(pod, "DisruptionTarget") is not None

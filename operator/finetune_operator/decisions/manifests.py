@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from finetune_api import names
-from finetune_api.exit_codes import USER_ERRORS
+from finetune_api.exit_codes import USER_ERRORS, ExitCode
 from finetune_api.run_file import CA_FILE, CONTAINER, RUN_FILE, RunFile
 from finetune_api.spec import FinetuneSpec
 from finetune_api.status import Run
@@ -55,7 +55,7 @@ def build_job(finetune: Object, spec: FinetuneSpec, run: Run, settings: Settings
         "kind": "Job",
         "metadata": _with_labels(_metadata(finetune, run), _queue(spec)),
         "spec": {
-            "backoffLimit": spec.limits.retries,
+            "backoffLimit": max(0, spec.limits.retries - run.retries),
             "podFailurePolicy": {"rules": _failure_rules()},
             "podReplacementPolicy": "Failed",
             "template": {"metadata": {"labels": _labels(finetune, run)}, "spec": pod},
@@ -65,11 +65,15 @@ def build_job(finetune: Object, spec: FinetuneSpec, run: Run, settings: Settings
 
 def _failure_rules() -> list[dict[str, Any]]:
     # Named by container, or the codes of injected sidecars would end the run.
-    codes = {"containerName": CONTAINER, "operator": "In", "values": [int(code) for code in USER_ERRORS]}
     return [
-        {"action": "FailJob", "onExitCodes": codes},
+        {"action": "FailJob", "onExitCodes": _codes(*USER_ERRORS)},
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "Ignore", "onExitCodes": _codes(ExitCode.INTERRUPTED)},
     ]
+
+
+def _codes(*codes: ExitCode) -> dict[str, Any]:
+    return {"containerName": CONTAINER, "operator": "In", "values": [int(code) for code in codes]}
 
 
 def _metadata(finetune: Object, run: Run) -> dict[str, Any]:

@@ -25,6 +25,12 @@ __all__ = ["Deletion", "LiveProgress", "Observed", "Plan", "plan"]
 NAME_POLL_SECONDS = 60.0
 """Between looks whether a taken name is free: nothing tells us when a stranger's object goes."""
 
+_SECONDS = ("active_seconds", "pod_seconds")
+_COSTS = (
+    *_SECONDS, "attempt", "pod", "pod_time", "checkpoint_step", "checkpoint_time", "lost_steps", "last_step",
+)  # fmt: skip
+"""Parts of `Run` that wait for the next write, as progress does."""
+
 _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     run_rules.leave_what_is_being_deleted,
     run_rules.leave_what_is_settled,
@@ -90,9 +96,7 @@ def _wait(situation: Situation, error: Waiting) -> Step:
     if since is not None and (situation.now - since).total_seconds() >= limit:
         message = f"{error.message} It did not change within {limit} s (spec.limits.pendingSeconds)."
         return _stall(situation, Stalled(error.reason, message))
-    status = on_its_way(
-        situation, phase="Pending", reason=error.reason, message=error.message, run=situation.status.run
-    )
+    status = on_its_way(situation, phase="Pending", reason=error.reason, message=error.message)
     return Step(status, requeue_after_seconds=error.retry_after_seconds)
 
 
@@ -106,8 +110,8 @@ def _quiet(situation: Situation, step: Step) -> Plan:
     """The plan without a write that says nothing new, or that can wait for the next one."""
     stored, status = situation.observed.finetune.get("status") or {}, step.status.to_dict()
     requeue = step.requeue_after_seconds
-    if step.status == situation.status:
-        status = stored
+    if _but_for_seconds(step.status) == _but_for_seconds(situation.status):
+        status = stored  # that a pod still runs is no news
     elif (rest := _rest_of_interval(situation, step)) > 0:
         status, requeue = stored, min(rest, requeue or rest)
     return Plan(status, step.create, step.delete, requeue)
@@ -123,8 +127,15 @@ def _rest_of_interval(situation: Situation, step: Step) -> float:
 
 
 def _essence(status: FinetuneStatus) -> tuple[object, ...]:
-    """What a machine may act on: everything but phase, progress, count of attempts and messages."""
+    """What a machine may act on: everything but phase, progress, what the pods cost, and messages."""
     said = [(c.type, c.status, c.reason, c.observed_generation) for c in status.conditions]
-    run = status.run.model_copy(update={"attempt": 0}) if status.run else None
+    run = status.run.model_copy(update=dict.fromkeys(_COSTS)) if status.run else None
     rest = status.model_copy(update={"phase": None, "progress": None, "run": run, "conditions": []})
     return said, rest
+
+
+def _but_for_seconds(status: FinetuneStatus) -> FinetuneStatus:
+    if status.run is None:
+        return status
+    run = status.run.model_copy(update=dict.fromkeys(_SECONDS))
+    return status.model_copy(update={"run": run})

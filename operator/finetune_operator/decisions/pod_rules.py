@@ -5,24 +5,23 @@ from datetime import datetime, timedelta
 
 from finetune_api.report import Report
 from finetune_api.status import Failure, Run
+from finetune_operator.decisions.accounting import stop
+from finetune_operator.decisions.attempts import report_of
 from finetune_operator.decisions.failures import (
     MAX_HINT,
     MAX_MESSAGE,
     failure_of_pod,
     failure_without_report,
-    was_killed,
 )
 from finetune_operator.decisions.gate_rules import judge_fresh
-from finetune_operator.decisions.jobs import attempts, end_of, ended_at
-from finetune_operator.decisions.objects import created_at, format_time
+from finetune_operator.decisions.jobs import end_of, ended_at
+from finetune_operator.decisions.objects import created_at, uid_of
 from finetune_operator.decisions.observed import LiveProgress, Object
 from finetune_operator.decisions.pods import (
     end_time,
     ends_its_job,
     is_running,
     newest_finished,
-    report_in,
-    started_at,
     unfinished_pod,
 )
 from finetune_operator.decisions.problems import problem_of
@@ -47,7 +46,7 @@ def conclude_a_finished_job(situation: Situation) -> Step | None:
     job = situation.observed.job
     if job is None or end_of(job) is None:
         return None
-    run = ended(_run(situation, job), ended_at(job) or situation.now)
+    run = ended(situation.run, ended_at(job) or situation.now)
     report = _final_report(situation)
     if report is None:
         step = Step(failed(situation, failure_without_report(job, situation.observed.pods), run))
@@ -62,9 +61,9 @@ def conclude_a_finished_job(situation: Situation) -> Step | None:
 def follow_the_job(situation: Situation, job: Object) -> Step:
     """The Job goes on: its pod does not start, or runs, or comes up."""
     step = (
-        _await_the_end_of_the_job(situation, job)
+        _await_the_end_of_the_job(situation)
         or _show_why_no_pod_starts(situation, job)
-        or _follow_a_running_pod(situation, job)
+        or _follow_a_running_pod(situation)
         or _await_a_pod(situation, job)
     )
     if situation.observed.config is not None or step.delete:
@@ -73,11 +72,12 @@ def follow_the_job(situation: Situation, job: Object) -> Step:
     return replace(step, create=(config_map(situation),))
 
 
-def _await_the_end_of_the_job(situation: Situation, job: Object) -> Step | None:
+def _await_the_end_of_the_job(situation: Situation) -> Step | None:
     """The last pod has ended, and the Job will say so in a moment: until then nothing changes."""
     if not any(map(ends_its_job, situation.observed.pods)):
         return None
-    before, run = situation.status, _run(situation, job)
+    before = situation.status
+    run = before.run or situation.run
     status = on_its_way(
         situation, phase=before.phase or "Starting", reason=RUNNING, message=_at_work(run), run=run,
         progress=before.progress,
@@ -99,7 +99,7 @@ def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
     if left > 0:
         message = f"{problem.text} Given up after {limit} s without a start (spec.limits.pendingSeconds)."
         status = on_its_way(
-            situation, phase="Pending", reason=problem.reason, message=message, run=_run(situation, job)
+            situation, phase="Pending", reason=problem.reason, message=message, run=situation.run
         )
         return Step(status, requeue_after_seconds=min(left, EVENT_POLL_SECONDS))
     gave_up = f"It did not start within {limit} s (spec.limits.pendingSeconds), so its Job was deleted."
@@ -109,16 +109,16 @@ def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
         hint=clip(f"{problem.hint} Then set spec.rerun to a new word.", MAX_HINT),
         retryable=True,
     )
-    run = ended(_run(situation, job), situation.now)
+    run = ended(stop(situation.run, situation.now), situation.now)
     return Step(failed(situation, failure, run), delete=deletions(situation, "Job", job))
 
 
-def _follow_a_running_pod(situation: Situation, job: Object) -> Step | None:
+def _follow_a_running_pod(situation: Situation) -> Step | None:
     """The trainer's own reports say what it does."""
     pod = unfinished_pod(situation.observed.pods)
     if pod is None or not is_running(pod):
         return None
-    before, run = situation.status, _run(situation, job)
+    before, run = situation.status, situation.run
     live = _live_of(situation.observed.live, pod)
     goes_on = _says(situation, RUNNING) and before.run is not None and before.run.attempt == run.attempt
     stored_phase, stored = (before.phase, before.progress) if goes_on else (None, None)
@@ -138,7 +138,7 @@ def _at_work(run: Run) -> str:
 
 def _await_a_pod(situation: Situation, job: Object) -> Step:
     """Nothing speaks against it: the first pod comes up, or the next one after a failed attempt."""
-    run = _run(situation, job)
+    run = situation.run
     reason, message = _starting_words(situation, run)
     status = on_its_way(situation, phase="Starting", reason=reason, message=message, run=run)
     grace = situation.settings.pod_start_grace_seconds
@@ -150,7 +150,7 @@ def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
     before = situation.reconciling
     last = newest_finished(situation.observed.pods)
     if last is not None:
-        report = report_in(last, uid=situation.uid, run=run.number)
+        report = report_of(last, situation.observed, run.number)
         failure = (report.failure if report else None) or failure_of_pod(last)
         most = situation.spec.limits.retries + 1
         text = f"An attempt ended with {failure.reason}: {sentence(failure.message)}"
@@ -158,16 +158,6 @@ def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
     if before is not None and before.reason == JOB_RECREATED:
         return before.reason, before.message
     return STARTING, starting_message(run.job)
-
-
-def _run(situation: Situation, job: Object) -> Run:
-    """The present run with what its Job tells: when it began and how many pods it had."""
-    run = situation.run
-    began = format_time(created_at(job) or situation.now)
-    counted = attempts(job, situation.observed.pods)
-    return run.model_copy(
-        update={"start_time": run.start_time or began, "attempt": max(run.attempt, counted)}
-    )
 
 
 def _says(situation: Situation, reason: str) -> bool:
@@ -184,17 +174,15 @@ def _waits_since(situation: Situation, job: Object) -> datetime:
 
 def _live_of(live: LiveProgress | None, pod: Object) -> LiveProgress | None:
     """What was received from this pod; what an earlier attempt said is of the past."""
-    started = started_at(pod)
-    return live if live is not None and (started is None or live.received_at >= started) else None
+    return live if live is not None and live.pod_uid == uid_of(pod) else None
 
 
 def _final_report(situation: Situation) -> Report | None:
-    """The termination message of the last pod, else what was posted; a killed pod has posted no failure."""
+    """That of the last pod. A verdict holds whichever pod posted it, a failure explains its own pod only."""
     observed, number = situation.observed, situation.run.number
     pod = newest_finished(observed.pods)
-    left = report_in(pod, uid=situation.uid, run=number) if pod is not None else None
+    left = report_of(pod, observed, number) if pod is not None else None
     posted = observed.report.report if observed.report is not None else None
     if left is not None or posted is None or (posted.uid, posted.run) != (situation.uid, number):
         return left
-    is_older = posted.outcome == "Failed" and pod is not None and was_killed(pod)
-    return None if is_older else posted
+    return posted if pod is None or posted.outcome != "Failed" else None

@@ -3,6 +3,7 @@
 from finetune_api.arguments import check_args
 from finetune_api.refusals import Refused
 from finetune_api.status import FinetuneStatus
+from finetune_operator.decisions.accounting import stop
 from finetune_operator.decisions.gate_rules import judge_stored
 from finetune_operator.decisions.jobs import spec_hash_of
 from finetune_operator.decisions.manifests import build_config_map, build_job
@@ -82,9 +83,9 @@ def refuse_code_that_is_not_allowed(situation: Situation) -> Step | None:
 
 def begin_a_run_for_a_changed_spec(situation: Situation) -> Step | None:
     """Another specHash is another run; the model of the last one stays until this one passes."""
-    run = situation.status.run
-    if run is None or situation.is_let_through:
+    if situation.status.run is None or situation.is_let_through:
         return None
+    run = stop(situation.run, situation.now)
     message = f"The spec has changed: run {run.number} gives way to a new one."
     return begin_next(situation, run, SPEC_CHANGED, message)
 

@@ -9,9 +9,11 @@ from pydantic import ValidationError
 from finetune_api.spec import FinetuneSpec
 from finetune_api.spec_hash import spec_hash
 from finetune_api.status import Condition, FinetuneStatus, Run
+from finetune_operator.decisions.accounting import account
 from finetune_operator.decisions.conditions import Stamp, find
-from finetune_operator.decisions.objects import parse_time, uid_of
-from finetune_operator.decisions.observed import Observed
+from finetune_operator.decisions.jobs import spec_hash_of
+from finetune_operator.decisions.objects import created_at, format_time, is_controlled_by, parse_time, uid_of
+from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.runs import children_name, stored_status
 from finetune_operator.errors import Stalled
 from finetune_operator.settings import Settings
@@ -83,10 +85,19 @@ class Situation:
 
     @cached_property
     def run(self) -> Run:
-        """The present run; before the first, the one to begin."""
-        if self.status.run is not None:
-            return self.status.run
-        return Run(number=1, spec_hash=self.spec_hash, job=children_name(self.observed.finetune, 1))
+        """The present run, with what its Job and pods add to it; before the first, the one to begin."""
+        run = self.status.run
+        if run is None:
+            run = Run(number=1, spec_hash=self.spec_hash, job=children_name(self.observed.finetune, 1))
+        job = self.observed.job
+        if run.completion_time is not None or (job is not None and not self._is_of(run, job)):
+            return run
+        if job is not None and run.start_time is None:
+            run = run.model_copy(update={"start_time": format_time(created_at(job) or self.now)})
+        return account(run, self.observed, self.status.progress)
+
+    def _is_of(self, run: Run, job: Object) -> bool:
+        return is_controlled_by(job, self.uid) and spec_hash_of(job) == run.spec_hash
 
     @property
     def is_run_over(self) -> bool:

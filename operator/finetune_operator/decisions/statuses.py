@@ -35,7 +35,7 @@ def on_its_way(
         update={
             "observed_generation": situation.generation,
             "phase": phase,
-            "run": run or situation.status.run,
+            "run": run or (situation.run if situation.status.run else None),
             "progress": progress,
             "failure": None,
             "conditions": with_verdicts(found, verdicts, situation),
@@ -94,13 +94,12 @@ def next_run(situation: Situation, run: Run, reason: str, message: str) -> Finet
     return on_its_way(situation, phase="Pending", reason=reason, message=message, run=following)
 
 
-def ended(run: Run, at: datetime, attempt: int = 0) -> Run:
+def ended(run: Run, at: datetime) -> Run:
     """The run, over; one that was over before keeps its time."""
     return run.model_copy(
         update={
             "start_time": run.start_time or format_time(at),
             "completion_time": run.completion_time or format_time(at),
-            "attempt": max(run.attempt, attempt),
         }
     )
 
