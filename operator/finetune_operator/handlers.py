@@ -1,5 +1,6 @@
 """The only kopf handlers: an event puts a key on the queue. They neither decide nor write anything."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ class Shared:
 
     queue: WorkQueue[Key]
     memory: Memory
+    pod_gone: Callable[[str], None]
+    """Takes the uid of a deleted pod."""
 
 
 @kopf.on.login(registry=registry)
@@ -53,7 +56,9 @@ async def job_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
 
 @kopf.on.event("", "v1", "pods", registry=registry)
 async def pod_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
-    """Queue the finetune of a pod that says something new."""
+    """Queue the finetune of a pod that says something new. The token of a deleted one is believed no more."""
+    if event["type"] == "DELETED":
+        memo.pod_gone(event["object"]["metadata"]["uid"])
     _child_changed("Pod", event, memo)
 
 

@@ -23,7 +23,7 @@ POD_UID = "authentication.kubernetes.io/pod-uid"
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 
 MAX_CACHED = 4096
-# A token outlives its pod by at most this in the cache; the API server would refuse it at once.
+# A deleted pod is forgotten when the watch tells of it; this bounds what a missed event costs.
 MAX_CACHED_SECONDS = 300.0
 MAX_TOKEN_LENGTH = 8192
 
@@ -41,6 +41,8 @@ class Sender:
     """Of the finetune."""
     run: int
     pod_uid: str
+    pod_order: tuple[str, str]
+    """Creation time as the API server writes it, and name: of two pods of a run the greater is the newer."""
 
 
 class Senders:
@@ -52,21 +54,36 @@ class Senders:
         self._now = now
         self._lock = Lock()
         self._cached: OrderedDict[bytes, tuple[Sender, float]] = OrderedDict()
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        """Uids of deleted pods. Also those whose token is just being looked up."""
+
+    def recall(self, token: str) -> Sender | None:
+        """The sender if the token is known, without a request; None: `identify` has to ask.
+
+        Raises NotAllowed for what cannot be a token for us.
+        """
+        self._expiry(token)
+        with self._lock:
+            sender, until = self._cached.get(_digest(token), (None, 0.0))
+            is_gone = sender is not None and sender.pod_uid in self._gone
+        return sender if self._now() < until and not is_gone else None
 
     def identify(self, token: str) -> Sender:
-        """Raises NotAllowed; errors of the API server rise."""
+        """Ask the API server. Raises NotAllowed; its own errors rise."""
         expiry = self._expiry(token)
-        digest = hashlib.sha256(token.encode()).digest()
-        with self._lock:
-            sender, until = self._cached.get(digest, (None, 0.0))
-        if sender is not None and self._now() < until:
-            return sender
         sender = find_sender(self._kube, token, self._audience)
         with self._lock:
-            self._cached[digest] = (sender, min(expiry, self._now() + MAX_CACHED_SECONDS))
+            self._cached[_digest(token)] = (sender, min(expiry, self._now() + MAX_CACHED_SECONDS))
             while len(self._cached) > MAX_CACHED:
                 self._cached.popitem(last=False)
         return sender
+
+    def pod_gone(self, pod_uid: str) -> None:
+        """Ask anew about every token of that pod: the API server refuses them from now on."""
+        with self._lock:
+            self._gone[pod_uid] = None
+            while len(self._gone) > MAX_CACHED:
+                self._gone.popitem(last=False)
 
     def _expiry(self, token: str) -> float:
         """When the token says that it ends.
@@ -95,7 +112,12 @@ def find_sender(kube: Kube, token: str, audience: str) -> Sender:
     run = (job["metadata"].get("labels") or {}).get(names.LABEL_RUN, "")
     if not run.isdecimal():
         raise NotAllowed(f"Job {namespace}/{job_name} has no run number in its label {names.LABEL_RUN}")
-    return Sender(Key(namespace, finetune_name), finetune_uid, int(run), pod_uid)
+    pod_order = (str(pod["metadata"].get("creationTimestamp", "")), pod_name)
+    return Sender(Key(namespace, finetune_name), finetune_uid, int(run), pod_uid, pod_order)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _claims(token: str) -> dict[str, Any]:
@@ -106,7 +128,7 @@ def _claims(token: str) -> dict[str, Any]:
         claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
         float(claims["exp"])
         list(claims["aud"])
-    except (LookupError, ValueError, TypeError) as error:
+    except (LookupError, ValueError, TypeError, RecursionError) as error:
         raise NotAllowed("the bearer token is not a service-account token") from error
     return claims
 

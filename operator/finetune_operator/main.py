@@ -134,8 +134,9 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
         may_act=may_act,
     )
     async with _queue(operator, around) as queue, _certificate(authority, settings) as tls:
+        senders = Senders(kube, settings.report_audience)
         receiver = Receiver(
-            Senders(kube, settings.report_audience),
+            senders,
             operator.memory,
             functools.partial(_report_came, queue, operator),
             count=operator.metrics.count_report,
@@ -143,7 +144,7 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
         address, port = settings.report_bind_address, settings.report_port
         with contextlib.closing(receiver):
             async with serving(receiver.app(), address=address, port=port, tls=tls):
-                await _watch(operator, handlers.Shared(queue, operator.memory))
+                await _watch(operator, handlers.Shared(queue, operator.memory, senders.pod_gone))
 
 
 def _report_came(queue: WorkQueue[Key], operator: Operator, key: Key, is_urgent: bool) -> None:

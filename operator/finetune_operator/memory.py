@@ -61,17 +61,25 @@ class Memory:
             if known is not None:
                 self._reported.pop(known.uid, None)
 
-    def report(self, key: Key, uid: str, run: int, said: LiveProgress | PostedReport) -> bool:
-        """Keep what a pod said; False when there is no such finetune (any more) or the run is over.
-
-        What is reported twice replaces what was there.
-        """
+    def expects(self, key: Key, uid: str, run: int) -> bool:
+        """Whether there is such a finetune, and that run of it was not followed by another."""
         with self._lock:
-            known = self._known.get(key)
-            kept = self._reported.get(uid, _Reported(run))
-            if known is None or known.uid != uid or run < kept.run:
+            return self._expects(key, uid, run)
+
+    def _expects(self, key: Key, uid: str, run: int) -> bool:
+        known, kept = self._known.get(key), self._reported.get(uid)
+        if known is None or known.uid != uid:
+            return False
+        stored: int = (known.status.get("run") or {}).get("number", 0)
+        return run >= max(stored, kept.run if kept else 0)
+
+    def report(self, key: Key, uid: str, run: int, said: LiveProgress | PostedReport) -> bool:
+        """Keep what a pod said in place of what was kept before. False when nobody expects it."""
+        with self._lock:
+            if not self._expects(key, uid, run):
                 return False
-            kept = kept if kept.run == run else _Reported(run)
+            kept = self._reported.get(uid)
+            kept = kept if kept is not None and kept.run == run else _Reported(run)
             live, report = (said, kept.report) if isinstance(said, LiveProgress) else (kept.live, said)
             self._reported[uid] = _Reported(run, live, report)
             return True

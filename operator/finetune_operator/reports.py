@@ -1,78 +1,54 @@
 """The HTTPS receiver of what pods report: live progress and, at the end, the Report.
 
-Wire format and answers are those of Kubeflow Trainer's status server, so its clients can report here too;
-errors are Kubernetes Status objects. The sender is found out from the headers before any of the body is read.
-What is accepted goes into the memory and its key onto the queue: nothing is written to the API server here.
+Answers are those of Kubeflow Trainer's status server, so its clients can report here too; errors are
+Kubernetes Status objects. The sender is found out from the headers before any of the body is read. What is
+accepted goes into the memory and its key onto the queue: nothing is written to the API server here.
 """
 
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Literal, Protocol
+from typing import Literal, Protocol
 
 from aiohttp import web
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic.alias_generators import to_camel
 
 from finetune_api import names
-from finetune_api.report import Report
-from finetune_api.status import RUNNING_PHASES, Phase, Progress
 from finetune_operator.decisions.observed import LiveProgress, PostedReport
 from finetune_operator.identity import NotAllowed, Sender
 from finetune_operator.kube import ApiFailure, Conflict
+from finetune_operator.limits import RateLimit
 from finetune_operator.memory import Key, Memory
+from finetune_operator.progress import follow, supersedes
+from finetune_operator.wire import Body, Malformed, TrainerStatus, parse_body
 
 logger = logging.getLogger(__name__)
 
 PATH = f"/apis/{names.API_VERSION}/namespaces/{{namespace}}/{names.PLURAL}/{{name}}/status"
 MAX_BODY_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
-IDLE_SECONDS = 120.0
 # A TokenReview and two reads for a token seen for the first time; more at once would only queue elsewhere.
 IDENTIFYING_THREADS = 4
-DEFAULT_PHASE: Phase = "Training"
-# Above it, JSON numbers are no longer exact.
-MAX_COUNT = 2**53
-
-Short = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-
-
-class Wire(BaseModel):
-    """Unknown fields are ignored: clients may be newer."""
-
-    model_config = ConfigDict(alias_generator=to_camel, frozen=True, extra="ignore")
+# Trainers report every 5 s and at a new phase.
+REPORTS_PER_SECOND, REPORTS_BURST = 10.0, 100
+# Of one address. What it costs the API server to refuse a forged token must not be for free; pods that are
+# let in do not count, however many share the address of their node.
+REFUSALS_PER_SECOND, REFUSALS_BURST = 5.0, 200
+RETRY_AFTER_SECONDS = 2
 
 
-class WireMetric(Wire):
-    name: Short
-    value: Short
-
-
-class TrainerStatus(Wire):
-    """Progress, as Kubeflow Trainer writes it."""
-
-    progress_percentage: Annotated[int, Field(ge=0, le=100)] | None = None
-    estimated_remaining_seconds: Annotated[int, Field(ge=0)] | None = None
-    metrics: Annotated[list[WireMetric], Field(max_length=256)] = []
-    last_updated_time: AwareDatetime
-
-    def value(self, name: str) -> str | None:
-        return next((metric.value for metric in self.metrics if metric.name == name), None)
-
-
-class Body(Wire):
-    """A POST: progress, the final Report, both, or (as there) nothing."""
-
-    trainer_status: TrainerStatus | None = None
-    report: Report | None = None
+class TooMany(Exception):
+    """The sender must wait; the message says for what."""
 
 
 class Identifies(Protocol):
     """Finds the sender from a token; `identity.Senders` does it."""
+
+    def recall(self, token: str) -> Sender | None: ...
 
     def identify(self, token: str) -> Sender: ...
 
@@ -87,12 +63,15 @@ class Receiver:
         changed: Callable[[Key, bool], None],
         *,
         count: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._senders = senders
         self._memory = memory
         self._changed = changed
         self._count = count
         self._threads = ThreadPoolExecutor(IDENTIFYING_THREADS, thread_name_prefix="identify")
+        self._reports = RateLimit(per_second=REPORTS_PER_SECOND, burst=REPORTS_BURST, monotonic=monotonic)
+        self._refusals = RateLimit(per_second=REFUSALS_PER_SECOND, burst=REFUSALS_BURST, monotonic=monotonic)
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._answer])
@@ -111,8 +90,13 @@ class Receiver:
             response = await handler(request)
         except web.HTTPException as error:
             response = _failure(HTTPStatus(error.status), error.text or error.reason)
+        except Malformed as error:
+            response = _failure(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         except NotAllowed as error:
             response = _failure(HTTPStatus.FORBIDDEN, str(error))
+        except TooMany as error:
+            response = _failure(HTTPStatus.TOO_MANY_REQUESTS, str(error))
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         except TimeoutError:
             response = _failure(
                 HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {BODY_SECONDS:.0f} s"
@@ -127,14 +111,18 @@ class Receiver:
         return response
 
     async def _receive(self, request: web.Request) -> web.Response:
-        sender = await self._identify(request)
+        sender = await self._sender_of(request)
         key = Key(request.match_info["namespace"], request.match_info["name"])
         if sender.key != key:
             raise NotAllowed(f"the token's pod belongs to {'/'.join(sender.key)}, not to {'/'.join(key)}")
-        body = await _read(request)
+        if not self._reports.take(sender.pod_uid):
+            raise TooMany(f"the pod reports more often than {REPORTS_PER_SECOND:.0f} times a second")
+        async with asyncio.timeout(BODY_SECONDS):
+            content = await request.read()
+        body = parse_body(content)
         if body.report is not None and (body.report.uid, body.report.run) != (sender.uid, sender.run):
-            raise web.HTTPUnprocessableEntity(
-                text=f"report: uid and run must be {sender.uid} and {sender.run},"
+            raise Malformed(
+                f"report: uid and run must be {sender.uid} and {sender.run},"
                 f" found {body.report.uid} and {body.report.run}"
             )
         if not self._take(sender, body):
@@ -143,74 +131,55 @@ class Receiver:
             text=body.model_dump_json(by_alias=True, exclude_none=True), content_type="application/json"
         )
 
-    async def _identify(self, request: web.Request) -> Sender:
+    async def _sender_of(self, request: web.Request) -> Sender:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise NotAllowed("a bearer token is required")
         length = request.content_length
         if length is not None and length > MAX_BODY_BYTES:
             raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, length)
+        known = self._senders.recall(token.strip())
+        return known or await self._identify(token.strip(), request.remote)
+
+    async def _identify(self, token: str, address: str | None) -> Sender:
+        """Taken from the allowance before it is known whether it is a refusal: they come in parallel."""
+        if not self._refusals.take(address):
+            raise TooMany("too many tokens from this address were refused")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._senders.identify, token.strip())
+        is_refused = False
+        try:
+            return await loop.run_in_executor(self._threads, self._senders.identify, token)
+        except NotAllowed:
+            is_refused = True
+            raise
+        finally:
+            if not is_refused:
+                self._refusals.give_back(address)
 
     def _take(self, sender: Sender, body: Body) -> bool:
         """Remember it, and have status brought up to date if it would differ. False: nobody waits for it."""
-        is_known = True
+        if not self._memory.expects(sender.key, sender.uid, sender.run):
+            return False
         if body.trainer_status is not None:
-            before, _ = self._memory.reported(sender.uid, sender.run)
-            live = parse_progress(body.trainer_status, datetime.now(UTC), sender.pod_uid, before)
-            is_known = self._memory.report(sender.key, sender.uid, sender.run, live)
-            if is_known and _differs(before, live):
-                self._changed(sender.key, before is None or before.phase != live.phase)
+            self._take_progress(sender, body.trainer_status)
         if body.report is not None:
-            posted = PostedReport(body.report, sender.pod_uid)
-            is_known = self._memory.report(sender.key, sender.uid, sender.run, posted)
-            if is_known:
-                self._changed(sender.key, True)
-        return is_known
+            self._take_report(sender, PostedReport(body.report, sender.pod_uid, sender.pod_order))
+        return True
 
+    def _take_progress(self, sender: Sender, status: TrainerStatus) -> None:
+        before, _ = self._memory.reported(sender.uid, sender.run)
+        live = follow(status, sender, datetime.now(UTC), before)
+        if live is None:
+            return
+        self._memory.report(sender.key, sender.uid, sender.run, live)
+        if _differs(before, live):
+            self._changed(sender.key, before is None or before.phase != live.phase)
 
-def parse_progress(
-    status: TrainerStatus, received_at: datetime, pod_uid: str, before: LiveProgress | None
-) -> LiveProgress:
-    """What a report says; before: what was known until now. Values that make no sense are left out.
-
-    Raises HTTPUnprocessableEntity for a phase that there is not.
-    """
-    phase = status.value("phase") or DEFAULT_PHASE
-    if phase not in RUNNING_PHASES:
-        raise web.HTTPUnprocessableEntity(
-            text=f"metric phase must be one of {', '.join(RUNNING_PHASES)}, found {phase}"
-        )
-    progress, checkpoint = _progress(status), _count(status.value("checkpoint_step"))
-    if before is not None and before.pod_uid != pod_uid:
-        before = None
-    is_new = before is None or (before.phase, before.progress) != (phase, progress)
-    is_newer = checkpoint is not None and (before is None or before.checkpoint_step != checkpoint)
-    return LiveProgress(
-        phase=phase,
-        progress=progress,
-        received_at=received_at,
-        pod_uid=pod_uid,
-        changed_at=received_at if before is None or is_new else before.changed_at,
-        resumed_step=_count(status.value("resumed_step")),
-        checkpoint_step=checkpoint,
-        checkpoint_at=received_at if is_newer else before.checkpoint_at if before else None,
-    )
-
-
-def _progress(status: TrainerStatus) -> Progress | None:
-    if status.progress_percentage is None:
-        return None
-    return Progress(
-        percent=status.progress_percentage,
-        step=_count(status.value("current_step")),
-        total_steps=_count(status.value("total_steps")),
-        epoch=_decimal(status.value("current_epoch")),
-        loss=_decimal(status.value("loss")),
-        samples_per_second=_decimal(status.value("samples_per_second")),
-        remaining_seconds=status.estimated_remaining_seconds,
-    )
+    def _take_report(self, sender: Sender, report: PostedReport) -> None:
+        _, kept = self._memory.reported(sender.uid, sender.run)
+        if report != kept and supersedes(report, kept):
+            self._memory.report(sender.key, sender.uid, sender.run, report)
+            self._changed(sender.key, True)
 
 
 def _differs(before: LiveProgress | None, live: LiveProgress) -> bool:
@@ -218,35 +187,6 @@ def _differs(before: LiveProgress | None, live: LiveProgress) -> bool:
         return True
     percents = [said.progress.percent if said.progress else None for said in (before, live)]
     return percents[0] != percents[1]
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
-
-
-def _count(text: str | None) -> int | None:
-    number = _number(text)
-    return int(number) if number is not None and 0 <= number <= MAX_COUNT else None
-
-
-def _decimal(text: str | None) -> str | None:
-    """A loss that is not a number is worth showing: `nan` and `inf` stay."""
-    number = _number(text)
-    return None if number is None else f"{number:.6g}"
-
-
-async def _read(request: web.Request) -> Body:
-    async with asyncio.timeout(BODY_SECONDS):
-        content = await request.read()
-    try:
-        return Body.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise web.HTTPUnprocessableEntity(text=f"{where}: {first['msg']}") from error
 
 
 def _failure(code: HTTPStatus, message: str) -> web.Response:

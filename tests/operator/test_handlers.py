@@ -27,7 +27,7 @@ class FakeQueue:
 
 @pytest.fixture
 def shared() -> Shared:
-    return Shared(FakeQueue(), Memory())  # type: ignore[arg-type]
+    return Shared(FakeQueue(), Memory(), lambda _uid: None)  # type: ignore[arg-type]
 
 
 def added(shared: Shared) -> list[Key]:
@@ -75,6 +75,14 @@ async def test_a_deleted_finetune_is_forgotten_at_once_and_once_more_after_a_run
     await finetune_changed(event=an_event("DELETED"), memo=shared)
     assert shared.memory.known() == []
     assert added(shared) == [KEY]
+
+
+@pytest.mark.parametrize("type_", ["MODIFIED", "DELETED"])
+async def test_the_token_of_a_deleted_pod_is_no_longer_believed(type_: str) -> None:
+    gone: list[str] = []
+    shared = Shared(FakeQueue(), Memory(), gone.append)  # type: ignore[arg-type]
+    await pod_changed(event=a_child(type_), memo=shared)
+    assert gone == (["c1"] if type_ == "DELETED" else [])
 
 
 @pytest.mark.parametrize("handler", [job_changed, pod_changed])

@@ -12,6 +12,7 @@ from tests.operator.fake_kube import FakeKube
 
 AUDIENCE = "embeddings.dev/reports"
 NOW = 1_000_000.0
+MADE = "2026-01-01T00:00:00Z"
 
 
 def a_token(**claims: Any) -> str:
@@ -20,13 +21,14 @@ def a_token(**claims: Any) -> str:
 
 
 TOKEN = a_token()
+NESTED = f"a.{base64.urlsafe_b64encode(b'[' * 6000).decode()}.c"
 
 
 def owned(kind: str, name: str, uid: str, by: tuple[str, str, str] | None, **labels: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {"namespace": "team", "name": name, "uid": uid, "labels": labels}
     if by is not None:
         metadata["ownerReferences"] = [{"kind": by[0], "name": by[1], "uid": by[2], "controller": True}]
-    return {"kind": kind, "metadata": metadata}
+    return {"kind": kind, "metadata": {**metadata, "creationTimestamp": MADE}}
 
 
 def a_review(**user: Any) -> dict[str, Any]:
@@ -52,7 +54,8 @@ class Bench:
         self.senders = Senders(self.kube, AUDIENCE, now=lambda: self.now)  # type: ignore[arg-type]
 
     def identify(self, token: str = TOKEN) -> Sender:
-        return self.senders.identify(token)
+        """As the receiver does it."""
+        return self.senders.recall(token) or self.senders.identify(token)
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def bench() -> Bench:
 
 
 def test_a_pods_token_leads_to_its_run(bench: Bench) -> None:
-    assert bench.identify() == Sender(Key("team", "one"), "u1", 1, "pod-1")
+    assert bench.identify() == Sender(Key("team", "one"), "u1", 1, "pod-1", (MADE, "one-1-abc"))
 
 
 def test_a_known_token_costs_no_request_until_it_is_due(bench: Bench) -> None:
@@ -84,6 +87,28 @@ def test_a_token_is_not_remembered_beyond_its_own_end(bench: Bench) -> None:
         bench.identify(short)
 
 
+def test_the_token_of_a_deleted_pod_is_asked_about_anew(bench: Bench) -> None:
+    bench.identify()
+    bench.senders.pod_gone("another")
+    bench.kube.requests.clear()
+    bench.identify()
+    assert bench.kube.requests == []
+    bench.senders.pod_gone("pod-1")
+    bench.kube.reviews.clear()
+    with pytest.raises(NotAllowed, match="does not accept"):
+        bench.identify()
+
+
+def test_a_pod_that_is_deleted_while_its_token_is_looked_up_is_not_remembered(bench: Bench) -> None:
+    def delete(verb: str, kind: str) -> None:
+        if (verb, kind) == ("get", "Job"):
+            bench.senders.pod_gone("pod-1")
+
+    bench.kube.before = delete
+    bench.identify()
+    assert bench.senders.recall(TOKEN) is None
+
+
 def test_a_refused_token_is_not_remembered(bench: Bench) -> None:
     good = bench.kube.reviews.pop(TOKEN)
     with pytest.raises(NotAllowed):
@@ -99,6 +124,7 @@ def test_a_refused_token_is_not_remembered(bench: Bench) -> None:
         pytest.param("secret", "not a service-account token", id="no JWT"),
         pytest.param("a.%%%.c", "not a service-account token", id="not base64"),
         pytest.param(f"a.{'b' * 10_000}.c", "not a service-account token", id="huge"),
+        pytest.param(NESTED, "not a service-account token", id="nested deeply"),
         pytest.param(a_token(exp="soon"), "not a service-account token", id="no expiry"),
         pytest.param(a_token(aud=["https://kubernetes.default.svc"]), "audience", id="the API server's"),
         pytest.param(a_token(exp=NOW - 1), "expired", id="expired"),

@@ -1,14 +1,22 @@
 """Who may report, tried with real tokens on a real API server against the running receiver."""
 
 import base64
+import contextlib
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from finetune_api import names
+from tests.cluster import Cluster
+from tests.cluster.waiting import eventually
 from tests.operator.conftest import Finetunes
 from tests.operator.process import NAMESPACE, Operator
 
@@ -44,14 +52,22 @@ def _identity(pod: dict[str, Any]) -> dict[str, str]:
     return {"name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
 
 
-def post(operator: Operator, finetunes: Finetunes, token: str, *, name: str = "one") -> tuple[int, str]:
-    """Code and message of the receiver's answer."""
+def post(
+    operator: Operator,
+    finetunes: Finetunes,
+    token: str,
+    *,
+    name: str = "one",
+    body: dict[str, Any] = PROGRESS,
+    to: str = "",
+) -> tuple[int, str]:
+    """Code and message of the receiver's answer. to: path of the finetune if it is another namespace's."""
     authority = finetunes.client.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/embedding-finetune-operator-ca")
     assert authority is not None
     context = ssl.create_default_context(cadata=_decode(authority["data"]["tls.crt"]))
     request = urllib.request.Request(  # noqa: S310 - https, to the operator
-        f"{operator.report_url}{finetunes.path}/{name}/status",
-        json.dumps(PROGRESS).encode(),
+        f"{operator.report_url}{to or finetunes.path}/{name}/status",
+        json.dumps(body).encode(),
         {"Authorization": f"Bearer {token}"},
     )
     try:
@@ -59,6 +75,17 @@ def post(operator: Operator, finetunes: Finetunes, token: str, *, name: str = "o
             return answer.status, ""
     except urllib.error.HTTPError as error:
         return error.code, str(json.loads(error.read())["message"])
+
+
+@contextlib.contextmanager
+def other_namespace(cluster: Cluster) -> Iterator[str]:
+    name = f"other-{uuid.uuid4().hex[:8]}"
+    cluster.client.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    eventually(
+        lambda: cluster.client.get(f"/api/v1/namespaces/{name}/serviceaccounts/default"), "its account"
+    )
+    yield name
+    cluster.client.delete(f"/api/v1/namespaces/{name}")
 
 
 def _decode(text: str) -> str:
@@ -108,6 +135,100 @@ def test_a_token_whose_signature_was_changed_is_refused(operator: Operator, runn
     head, payload, signature = a_token(running, pod=pod).split(".")
     code, message = post(operator, running, f"{head}.{payload}.{signature[::-1]}")
     assert (code, message) == (403, "the API server does not accept the token")
+
+
+def test_a_token_that_is_signed_by_nobody_is_refused(operator: Operator, running: Finetunes) -> None:
+    (pod,) = running.children("pods")
+    _, payload, _ = a_token(running, pod=pod).split(".")
+    nobody = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
+    code, message = post(operator, running, f"{nobody}.{payload}.")
+    assert (code, message) == (403, "the API server does not accept the token")
+
+
+def test_an_expired_token_is_refused(operator: Operator, running: Finetunes) -> None:
+    """The API server issues none for less than ten minutes; what is refused here is the claim."""
+    (pod,) = running.children("pods")
+    head, payload, signature = a_token(running, pod=pod).split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    past = base64.urlsafe_b64encode(json.dumps({**claims, "exp": time.time() - 1}).encode()).decode()
+    code, message = post(operator, running, f"{head}.{past.rstrip('=')}.{signature}")
+    assert (code, message) == (403, "the token has expired; read it anew from its file for every report")
+
+
+def test_the_pod_of_another_namespace_may_not_report(
+    operator: Operator, running: Finetunes, cluster: Cluster
+) -> None:
+    with other_namespace(cluster) as name:
+        other = Finetunes(cluster, name)
+        other.apply("hold")
+        other.await_that(lambda: other.status().get("progress"), "progress over there")
+        (pod,) = other.children("pods")
+        code, message = post(operator, running, a_token(other, pod=pod))
+    assert (code, message) == (
+        403,
+        f"the token's pod belongs to {name}/one, not to {running.namespace}/one",
+    )
+
+
+def test_a_job_that_only_bears_our_labels_does_not_make_its_pod_ours(
+    operator: Operator, running: Finetunes
+) -> None:
+    """Its pod belongs to a Job of that namespace, and that Job to no finetune."""
+    (ours,) = running.children("jobs")
+    container = {"name": "main", "image": "any", "command": ["sleep", "60"]}
+    pod_template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    metadata = {"name": "look-alike", "labels": ours["metadata"]["labels"]}
+    jobs = f"/apis/batch/v1/namespaces/{running.namespace}/jobs"
+    running.client.create(jobs, {"metadata": metadata, "spec": {"template": pod_template}})
+    pods = f"/api/v1/namespaces/{running.namespace}/pods"
+    pod = eventually(
+        lambda: next(iter(running.client.list(pods, labelSelector="job-name=look-alike")["items"]), None),
+        "its pod",
+    )
+    code, message = post(operator, running, a_token(running, pod=pod))
+    assert (code, message) == (403, f"look-alike does not belong to a {names.KIND}")
+
+
+def test_the_token_of_a_deleted_pod_is_soon_refused(operator: Operator, running: Finetunes) -> None:
+    """Though it was let in a moment before, and had ten minutes to go."""
+    (pod,) = running.children("pods")
+    token = a_token(running, pod=pod)
+    assert post(operator, running, token) == (200, "")
+    path = f"/api/v1/namespaces/{running.namespace}/pods/{pod['metadata']['name']}"
+    running.client.delete(path, {"gracePeriodSeconds": 0})
+    started = time.monotonic()
+    eventually(lambda: post(operator, running, token)[0] == 403, "the token is refused", seconds=10)
+    print(f"refused {time.monotonic() - started:.2f} s after the pod's deletion")
+
+
+def test_a_finetune_that_is_made_anew_does_not_hear_the_former_ones_pod(
+    operator: Operator, running: Finetunes
+) -> None:
+    """Neither by a token that is remembered nor by another one."""
+    (pod,) = running.children("pods")
+    token = a_token(running, pod=pod)
+    assert post(operator, running, token) == (200, "")
+    running.client.delete(f"{running.path}/one", {"propagationPolicy": "Orphan"})  # its pod goes on
+    eventually(lambda: running.client.get(f"{running.path}/one") is None, "the former one is gone")
+    running.apply("hold")
+    new = running.get()["metadata"]["uid"]
+    code, message = post(operator, running, token)
+    assert (code, message) == (404, f"{running.namespace}/one is gone, or run 1 is over")
+    assert post(operator, running, a_token(running, pod=pod))[0] == 403
+    assert running.get()["metadata"]["uid"] == new
+    assert (running.get().get("status") or {}).get("progress", {}).get("percent") != 99
+
+
+def test_an_older_report_does_not_take_status_back(operator: Operator, running: Finetunes) -> None:
+    (pod,) = running.children("pods")
+    token, now = a_token(running, pod=pod), datetime.now(UTC)
+    said = {**PROGRESS["trainerStatus"], "lastUpdatedTime": now.isoformat()}
+    assert post(operator, running, token, body={"trainerStatus": said}) == (200, "")
+    running.await_that(lambda: running.status()["progress"]["percent"] == 99, "its progress in status")
+    old = {**said, "progressPercentage": 5, "lastUpdatedTime": (now - timedelta(seconds=30)).isoformat()}
+    assert post(operator, running, token, body={"trainerStatus": old}) == (200, "")
+    labels = f'{{embeddingfinetune="one",namespace="{running.namespace}"}}'
+    assert operator.metric(f"embedding_finetune_progress_ratio{labels}") == 0.99
 
 
 def test_refused_reports_change_nothing_and_are_counted(operator: Operator, running: Finetunes) -> None:

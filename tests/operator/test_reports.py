@@ -21,7 +21,9 @@ from tests.cluster.ports import reserve
 
 KEY = Key("team", "one")
 PATH = "/apis/embeddings.dev/v1alpha1/namespaces/team/embeddingfinetunes/one/status"
-GOOD, FOREIGN, DOWN = "good", "foreign", "down"
+GOOD, NEWER, FOREIGN, DOWN = "good", "newer", "foreign", "down"
+ORDER, NEWER_ORDER = ("2026-01-01T00:00:00Z", "one-1-a"), ("2026-01-01T00:01:00Z", "one-1-b")
+POD, NEWER_POD = Sender(KEY, "u1", 1, "pod-1", ORDER), Sender(KEY, "u1", 1, "pod-2", NEWER_ORDER)
 FINETUNE = {"metadata": {"namespace": "team", "name": "one", "uid": "u1", "resourceVersion": "1"}}
 TIME = "2026-01-01T00:00:00+00:00"
 
@@ -31,14 +33,19 @@ class FakeSenders:
 
     def __init__(self, identified: threading.Event) -> None:
         self._identified = identified
+        self.asked: list[str] = []
+
+    def recall(self, token: str) -> Sender | None:
+        return NEWER_POD if token == NEWER else None
 
     def identify(self, token: str) -> Sender:
         self._identified.set()
+        self.asked.append(token)
         if token == DOWN:
             raise ApiFailure("planted")
         if token not in {GOOD, FOREIGN}:
             raise NotAllowed("the API server does not accept the token")
-        return Sender(KEY if token == GOOD else Key("team", "other"), "u1", 1, "pod-1")
+        return POD if token == GOOD else Sender(Key("team", "other"), "u1", 1, "pod-1", ORDER)
 
 
 class Bench:
@@ -50,6 +57,8 @@ class Bench:
         self.changed: list[tuple[Key, bool]] = []
         self.counted: list[str] = []
         self.identified = threading.Event()
+        self.senders = FakeSenders(self.identified)
+        self.now = 0.0
         self.client: TestClient[Any, Any]
 
     async def post(
@@ -67,10 +76,11 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     bench = Bench()
     receiver = Receiver(
-        FakeSenders(bench.identified),
+        bench.senders,
         bench.memory,
         lambda key, urgent: bench.changed.append((key, urgent)),
         count=bench.counted.append,
+        monotonic=lambda: bench.now,
     )
     async with TestClient(TestServer(receiver.app())) as client:
         bench.client = client
@@ -132,9 +142,82 @@ async def test_the_final_report_is_remembered_and_urgent(bench: Bench) -> None:
     report = {"version": 1, "uid": "u1", "run": 1, "outcome": "Succeeded"}
     assert (await bench.post({"report": report}))[0] == 200
     assert bench.memory.reported("u1", 1)[1] == PostedReport(
-        Report(uid="u1", run=1, outcome="Succeeded"), "pod-1"
+        Report(uid="u1", run=1, outcome="Succeeded"), "pod-1", ORDER
     )
     assert bench.changed == [(KEY, True)]
+
+
+async def test_the_same_final_report_once_more_is_no_news(bench: Bench) -> None:
+    report = {"version": 1, "uid": "u1", "run": 1, "outcome": "Succeeded"}
+    for _ in range(3):
+        assert (await bench.post({"report": report}))[0] == 200
+    assert bench.changed == [(KEY, True)]
+
+
+@pytest.mark.parametrize(
+    ("posts", "kept"),
+    [
+        pytest.param(
+            [(NEWER, "Failed"), (GOOD, "Failed")], ("pod-2", "Failed"), id="of two failures, the newer pod's"
+        ),
+        pytest.param([(GOOD, "Failed"), (NEWER, "Failed")], ("pod-2", "Failed"), id="a later failure"),
+        pytest.param(
+            [(NEWER, "Failed"), (GOOD, "Succeeded")], ("pod-1", "Succeeded"), id="any pod's success"
+        ),
+        pytest.param(
+            [(GOOD, "Succeeded"), (NEWER, "Failed")], ("pod-1", "Succeeded"), id="a success, for ever"
+        ),
+    ],
+)
+async def test_of_the_final_reports_of_a_runs_pods_the_one_that_tells_most_is_kept(
+    bench: Bench, posts: list[tuple[str, str]], kept: tuple[str, str]
+) -> None:
+    for token, outcome in posts:
+        report = {"version": 1, "uid": "u1", "run": 1, "outcome": outcome}
+        assert (await bench.post({"report": report}, token=token))[0] == 200
+    posted = bench.memory.reported("u1", 1)[1]
+    assert posted is not None
+    assert (posted.pod_uid, posted.report.outcome) == kept
+
+
+async def test_what_an_older_pod_of_the_run_still_says_is_answered_and_not_taken(bench: Bench) -> None:
+    await bench.post(progress(1), token=NEWER)
+    assert (await bench.post(progress(99)))[0] == 200
+    live, _ = bench.memory.reported("u1", 1)
+    assert live is not None
+    assert live.pod_uid == "pod-2"
+    assert bench.changed == [(KEY, True)]
+
+
+async def test_a_run_that_another_has_followed_is_not_found(bench: Bench) -> None:
+    bench.memory.observe({**FINETUNE, "status": {"run": {"number": 2}}})
+    code, answer = await bench.post(progress())
+    assert (code, answer["message"]) == (404, "team/one is gone, or run 1 is over")
+
+
+async def test_a_pod_that_reports_without_end_is_told_to_wait_and_others_are_not(bench: Bench) -> None:
+    codes = [(await bench.post({}))[0] for _ in range(reports.REPORTS_BURST + 1)]
+    assert codes == [200] * reports.REPORTS_BURST + [429]
+    assert (await bench.post({}, token=NEWER))[0] == 200
+    bench.now += 1
+    assert [(await bench.post({}))[0] for _ in range(11)] == [200] * 10 + [429]
+
+
+async def test_an_address_whose_tokens_are_refused_cannot_keep_the_api_server_busy(bench: Bench) -> None:
+    """Known pods are not asked about, so they are let in even from that address."""
+    burst = reports.REFUSALS_BURST
+    codes = [(await bench.post({}, token="forged"))[0] for _ in range(burst + 5)]
+    assert codes == [403] * burst + [429] * 5
+    assert len(bench.senders.asked) == burst
+    assert (await bench.post({}, token=NEWER))[0] == 200
+    bench.now += 1
+    assert (await bench.post({}))[0] == 200
+
+
+async def test_pods_that_are_let_in_never_use_up_what_their_address_may_ask(bench: Bench) -> None:
+    for step in range(reports.REFUSALS_BURST + 5):
+        bench.now = step
+        assert (await bench.post({}))[0] == 200
 
 
 async def test_an_empty_body_changes_nothing(bench: Bench) -> None:
@@ -210,10 +293,22 @@ async def test_a_body_that_does_not_come_is_given_up(bench: Bench, monkeypatch: 
     assert (code, body["reason"]) == (408, "Timeout")
 
 
+async def test_of_two_equal_keys_the_last_one_counts_and_is_checked(bench: Bench) -> None:
+    twice = b'{"trainerStatus": {"lastUpdatedTime": "2026-01-01T00:00:00Z", "progressPercentage": 1, %b}}'
+    assert (await bench.post(twice % b'"progressPercentage": 2'))[0] == 200
+    live, _ = bench.memory.reported("u1", 1)
+    assert live is not None
+    assert live.progress is not None
+    assert live.progress.percent == 2
+    assert (await bench.post(twice % b'"progressPercentage": 101'))[0] == 422
+
+
 TOO_MANY = progress()
 TOO_MANY["trainerStatus"]["metrics"] = [{"name": "loss", "value": "1"}] * 257
 NO_TIME = {"trainerStatus": {"progressPercentage": 1}}
 DEEP = b'{"trainerStatus":' + b"[" * 30_000 + b"]" * 30_000 + b"}"
+NAN = b'{"trainerStatus": {"lastUpdatedTime": "2026-01-01T00:00:00Z", "progressPercentage": NaN}}'
+INFINITE = NAN.replace(b'"progressPercentage": NaN', b'"estimatedRemainingSeconds": Infinity')
 OTHER_RUN = {"report": {"version": 1, "uid": "u1", "run": 2, "outcome": "Succeeded"}}
 OTHER_UID = {"report": {"version": 1, "uid": "u2", "run": 1, "outcome": "Succeeded"}}
 
@@ -227,6 +322,8 @@ OTHER_UID = {"report": {"version": 1, "uid": "u2", "run": 1, "outcome": "Succeed
         pytest.param(DEEP, "recursion", id="nested deeply"),
         pytest.param(progress(-1), "trainerStatus.progressPercentage", id="below 0"),
         pytest.param(progress(101), "trainerStatus.progressPercentage", id="above 100"),
+        pytest.param(NAN, "trainerStatus.progressPercentage", id="NaN"),
+        pytest.param(INFINITE, "trainerStatus.estimatedRemainingSeconds", id="Infinity"),
         pytest.param(progress(1, phase="Lunch"), "metric phase must be one of Preparing", id="unknown phase"),
         pytest.param(progress(1, **{"x" * 65: "1"}), "trainerStatus.metrics.0.name", id="long name"),
         pytest.param(progress(1, loss="1" * 65), "trainerStatus.metrics.0.value", id="long value"),
@@ -262,9 +359,7 @@ async def test_a_pod_that_breaks_off_is_counted_and_no_error_of_ours(
 ) -> None:
     """On the real server: the test server would cancel the handler instead."""
     bench, counted = Bench(), asyncio.Queue[str]()
-    receiver = Receiver(
-        FakeSenders(bench.identified), bench.memory, lambda *_: None, count=counted.put_nowait
-    )
+    receiver = Receiver(bench.senders, bench.memory, lambda *_: None, count=counted.put_nowait)
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {GOOD}\r\nContent-Length: 10\r\n\r\n{{"
     with reserve(1) as (port,):
         async with serving(receiver.app(), address="127.0.0.1", port=port):

@@ -32,6 +32,12 @@ class LiveProgress:
     """Training step of the newest checkpoint."""
     checkpoint_at: datetime | None = None
     """When that was first reported."""
+    pod_order: tuple[str, str] = ("", "")
+    """Of the pod: its creation time as the API server writes it, and its name. The greater one is newer."""
+    said_at: datetime | None = None
+    """By the pod's own clock, but no later than received_at; None: the same as that."""
+    content: int = 0
+    """Hash of what the report said was done: another one means that the pod is at work."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ class PostedReport:
     report: Report
     pod_uid: str
     """Of the pod that sent it."""
+    pod_order: tuple[str, str] = ("", "")
+    """As for live progress."""
 
 
 @dataclass(frozen=True)
