@@ -23,6 +23,8 @@ class Shared:
     memory: Memory
     pod_gone: Callable[[str], None]
     """Takes the uid of a deleted pod."""
+    seen: Callable[[str], None] = lambda _: None
+    """Told the kind of each object that a watch brings."""
 
 
 @kopf.on.login(registry=registry)
@@ -34,6 +36,7 @@ def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
 @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)
 async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
     """Queue a finetune unless nothing is left to do, or the event is the echo of the operator's own write."""
+    memo.seen(names.KIND)
     finetune = dict(event["object"])
     key, views = key_of(finetune), memo.memory.views
     if event["type"] == "DELETED":
@@ -63,6 +66,7 @@ async def pod_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
 
 
 def _child_changed(kind: str, event: kopf.RawEvent, memo: Shared) -> None:
+    memo.seen(kind)
     child: dict[str, Any] = dict(event["object"])
     key = Key(child["metadata"]["namespace"], child["metadata"]["labels"][names.LABEL_FINETUNE])
     tell = memo.memory.views.lost if event["type"] == "DELETED" else memo.memory.views.saw

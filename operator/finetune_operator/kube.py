@@ -12,6 +12,7 @@ It decides nothing: what to create, delete or write comes from `plan`.
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -28,7 +29,8 @@ from finetune_operator.decisions.refusals import is_refusal
 from finetune_operator.decisions.refusals import refusal as explain_refusal
 
 JsonObject = dict[str, Any]
-Count = Callable[[str, str], None]
+Count = Callable[[str, str, str, float], None]
+"""Told of each request: verb, kind, HTTP code (`error` without an answer), seconds."""
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -44,6 +46,9 @@ _COLLECTIONS = {
     "Pod": ("/api/v1", "pods"),
     "Secret": ("/api/v1", "secrets"),
 }
+_METHODS = {
+    "get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE",
+}  # fmt: skip
 # A connection that broke before the request was sent, and reads, are tried again at once; writes never are.
 _RETRIES = Retry(
     total=2, connect=2, read=1, status=0, redirect=0, other=0, allowed_methods={"GET"},
@@ -69,7 +74,7 @@ class Kube:
 
     def get(self, kind: str, namespace: str, name: str) -> JsonObject | None:
         """The object, or None."""
-        return self._call("get", "GET", _path(kind, namespace, name))
+        return self._call("get", kind, _path(kind, namespace, name))
 
     def list(
         self, kind: str, namespace: str, *, labels: str = "", fields: str = ""
@@ -78,7 +83,7 @@ class Kube:
         found: list[JsonObject] = []
         query = {"limit": str(PAGE_SIZE), "labelSelector": labels, "fieldSelector": fields, "continue": ""}
         while True:
-            page = self._call("list", "GET", _path(kind, namespace), query=query) or {}
+            page = self._call("list", kind, _path(kind, namespace), query=query) or {}
             found += page.get("items", [])
             query["continue"] = page.get("metadata", {}).get("continue", "")
             if not query["continue"]:
@@ -88,30 +93,30 @@ class Kube:
         """Raises Conflict when the name is taken, Waiting or Stalled when the cluster refuses the object."""
         path = _path(manifest["kind"], manifest["metadata"]["namespace"])
         try:
-            return _there(self._call("create", "POST", path, body=manifest), manifest)
+            return _there(self._call("create", manifest["kind"], path, body=manifest), manifest)
         except _Refused as refusal:
             raise explain_refusal(manifest, refusal.answer) from refusal
 
     def replace(self, manifest: JsonObject) -> JsonObject:
         """PUT with the resourceVersion that was read. Raises Conflict when somebody else was faster."""
         path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        return _there(self._call("update", "PUT", path, body=manifest), manifest)
+        return _there(self._call("update", manifest["kind"], path, body=manifest), manifest)
 
     def put_status(self, manifest: JsonObject) -> JsonObject:
         """The same for `/status` alone."""
         path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        return _there(self._call("update", "PUT", f"{path}/status", body=manifest), manifest)
+        return _there(self._call("update", manifest["kind"], f"{path}/status", body=manifest), manifest)
 
     def label(self, kind: str, namespace: str, name: str, labels: Mapping[str, str | None]) -> None:
         """Set labels; None removes one. An object that is gone needs none."""
         body = {"metadata": {"labels": dict(labels)}}
         content_type = "application/merge-patch+json"
-        self._call("patch", "PATCH", _path(kind, namespace, name), body=body, content_type=content_type)
+        self._call("patch", kind, _path(kind, namespace, name), body=body, content_type=content_type)
 
     def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
         """Delete that very object after all below it; fine when it is gone. Conflict: it is another one."""
         body = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
-        self._call("delete", "DELETE", _path(kind, namespace, name), body=body)
+        self._call("delete", kind, _path(kind, namespace, name), body=body)
 
     def review_token(self, token: str, audience: str) -> JsonObject:
         """Status of a TokenReview for that audience: `authenticated`, `user`, `audiences`."""
@@ -120,24 +125,26 @@ class Kube:
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [audience]},
         }
-        answer = self._call("create", "POST", "/apis/authentication.k8s.io/v1/tokenreviews", body=review)
+        path = "/apis/authentication.k8s.io/v1/tokenreviews"
+        answer = self._call("create", "TokenReview", path, body=review)
         return dict((answer or {}).get("status", {}))
 
     def has_finetunes(self) -> bool:
         """Whether the API server knows the resource, by discovery: no right on CRDs is needed."""
-        answer = self._call("get", "GET", f"/apis/{names.API_VERSION}") or {}
+        answer = self._call("get", "APIResourceList", f"/apis/{names.API_VERSION}") or {}
         return any(resource["name"] == names.PLURAL for resource in answer.get("resources", []))
 
     def _call(
         self,
         verb: str,
-        method: str,
+        kind: str,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
         body: JsonObject | None = None,
         content_type: str = "application/json",
     ) -> JsonObject | None:
+        method, started = _METHODS[verb], time.monotonic()
         headers = {**self._client.default_headers, "Accept": "application/json", "Content-Type": content_type}
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         manager = {} if method in {"GET", "DELETE"} else {"fieldManager": names.MANAGED_BY}
@@ -151,9 +158,9 @@ class Kube:
             )  # fmt: skip
             content = response.response.data
         except (HTTPError, ApiException, OSError) as error:
-            self._count(verb, "error")
+            self._count(verb, kind, "error", time.monotonic() - started)
             raise ApiFailure(f"{method} {path}: no answer from the API server: {error}") from error
-        self._count(verb, str(response.status))
+        self._count(verb, kind, str(response.status), time.monotonic() - started)
         return _parse(method, path, response.status, content)
 
 

@@ -41,6 +41,8 @@ class Lease:
         self._seen_at = 0.0
         self.held_until = float("-inf")
         """On the monotonic clock."""
+        self.transitions = 0
+        """How often it has gone from one replica to another, as it was last seen."""
 
     def is_held(self) -> bool:
         return self._monotonic() < self.held_until
@@ -60,6 +62,7 @@ class Lease:
         except Conflict:
             return self.is_held()
         self._ours = written
+        self.transitions = written["spec"]["leaseTransitions"]
         # From before the request: the server may have stored it at once and answered late.
         self.held_until = started + self._settings.lease_deadline_seconds
         return True

@@ -63,7 +63,9 @@ class Operator:
     """Of the leader."""
 
     def __post_init__(self) -> None:
-        self.metrics = OperatorMetrics(self.memory, self.queue_depth)
+        self.metrics = OperatorMetrics(
+            self.memory, self.queue_depth, per_resource=self.settings.metrics_per_resource
+        )
         connections = self.settings.workers + IDENTIFYING_THREADS + 2
         self.kube = connect(connections=connections, count=self.metrics.count_api_request)
 
@@ -87,7 +89,7 @@ async def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises CannotStart, or whatever broke the operator."""
     operator = Operator(settings)
     operator.take_signals()
-    health = health_app(operator.metrics.registry, operator.is_alive)
+    health = health_app(operator.metrics.render, operator.is_alive)
     async with serving(health, address="0.0.0.0", port=settings.health_port):  # noqa: S104 - kubelet, Prometheus
         await _await_resource(operator)
         # A container that was restarted after losing the Lease still has the label.
@@ -97,6 +99,7 @@ async def run(settings: Settings) -> None:
         if await leadership.wait_for(lease, settings, operator.stop_threads):
             async with leadership.leading(lease, settings, operator.kube):
                 operator.metrics.leader.set(1)
+                operator.metrics.lease_transitions.set_function(lambda: lease.transitions)
                 logger.info("leading")
                 await _lead(operator, lease.is_held)
     logger.info("ended")
@@ -132,6 +135,7 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
         listening_since=datetime.now(UTC),
         now=lambda: datetime.now(UTC),
         may_act=may_act,
+        written=operator.metrics.runs.count,
     )
     async with _queue(operator, around) as queue, _certificate(authority, settings) as tls:
         senders = Senders(kube, settings.report_audience)
@@ -144,7 +148,8 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
         address, port = settings.report_bind_address, settings.report_port
         with contextlib.closing(receiver):
             async with serving(receiver.app(), address=address, port=port, tls=tls):
-                await _watch(operator, handlers.Shared(queue, operator.memory, senders.pod_gone))
+                seen = operator.metrics.count_watch_event
+                await _watch(operator, handlers.Shared(queue, operator.memory, senders.pod_gone, seen))
 
 
 def _report_came(queue: WorkQueue[Key], operator: Operator, key: Key, is_urgent: bool) -> None:
@@ -168,7 +173,9 @@ async def _queue(operator: Operator, around: Surroundings) -> AsyncIterator[Work
     async def look_in_thread(key: Key) -> float | None:
         return await asyncio.get_running_loop().run_in_executor(threads, look, key)
 
-    operator.queue = WorkQueue(look_in_thread, workers=around.settings.workers)
+    operator.queue = WorkQueue(
+        look_in_thread, workers=around.settings.workers, waited=metrics.queue_seconds.observe
+    )
     try:
         yield operator.queue
     finally:

@@ -21,10 +21,14 @@ class Known:
 
     key: Key
     uid: str
+    resource_version: str
     base_model: str
     loss: str
+    model_type: str
+    gpus: int
+    gpu_resource: str
+    created: str
     status: dict[str, Any]
-    live: LiveProgress | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,14 @@ class Memory:
 
     def observe(self, finetune: dict[str, Any]) -> None:
         """Remember it; what was reported about an earlier one of the same name goes."""
-        known = _known(finetune)
+        key, metadata = key_of(finetune), finetune["metadata"]
         with self._lock:
-            former = self._known.get(known.key)
-            if former is not None and former.uid != known.uid:
+            former = self._known.get(key)
+            if former is not None and former.uid != metadata["uid"]:
                 self._reported.pop(former.uid, None)
-            self._known[known.key] = known
+            elif former is not None and former.resource_version == metadata["resourceVersion"]:
+                return
+            self._known[key] = _known(finetune)
 
     def forget(self, key: Key) -> None:
         """Of a deleted finetune nothing is kept: its series vanish with the next scrape."""
@@ -90,17 +96,17 @@ class Memory:
             kept = self._reported.get(uid)
         return (kept.live, kept.report) if kept is not None and kept.run == run else (None, None)
 
-    def known(self) -> list[Known]:
-        """Every finetune, with the live progress of its present run."""
+    def known(self) -> list[tuple[Known, LiveProgress | None]]:
+        """Every finetune, with the live progress of its present run; the same object until it changes."""
         with self._lock:
-            return [self._with_live(known) for known in self._known.values()]
+            return [(known, self._live(known)) for known in self._known.values()]
 
-    def _with_live(self, known: Known) -> Known:
+    def _live(self, known: Known) -> LiveProgress | None:
         kept = self._reported.get(known.uid)
         run = known.status.get("run") or {}
         if kept is None or kept.run != run.get("number") or run.get("completionTime"):
-            return known
-        return Known(known.key, known.uid, known.base_model, known.loss, known.status, kept.live)
+            return None
+        return kept.live
 
 
 def key_of(finetune: dict[str, Any]) -> Key:
@@ -109,14 +115,25 @@ def key_of(finetune: dict[str, Any]) -> Key:
 
 def _known(finetune: dict[str, Any]) -> Known:
     """The API server has validated the spec; an object older than a field may still lack it."""
-    spec = finetune.get("spec") or {}
+    metadata, spec = finetune["metadata"], finetune.get("spec") or {}
+    model, runtime = spec.get("model") or {}, spec.get("runtime") or {}
     return Known(
         key=key_of(finetune),
-        uid=finetune["metadata"]["uid"],
-        base_model=_base_model(spec.get("model") or {}),
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        base_model=_base_model(model),
         loss=str((spec.get("loss") or {}).get("name", "")),
+        model_type=str(model.get("type", "Embedding")),
+        gpus=gpus_of(spec),
+        gpu_resource=str(runtime.get("gpuResourceName", "nvidia.com/gpu")),
+        created=str(metadata.get("creationTimestamp", "")),
         status=finetune.get("status") or {},
     )
+
+
+def gpus_of(spec: dict[str, Any]) -> int:
+    """GPUs that the pods of a run hold."""
+    return int((spec.get("runtime") or {}).get("gpusPerNode", 1))
 
 
 def _base_model(model: dict[str, Any]) -> str:

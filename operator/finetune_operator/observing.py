@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from finetune_operator.decisions.objects import created_at, uid_of
 from finetune_operator.decisions.observed import Object, Observed
@@ -28,6 +28,8 @@ class Surroundings:
     now: Callable[[], datetime]
     may_act: Callable[[], bool]
     """Whether this replica still leads. A process that was stopped for a while must not write on."""
+    written: Callable[[Object, dict[str, Any]], None] = lambda *_: None
+    """Told of each status that was written: the finetune as it was read, and the status that it has now."""
 
 
 def observe(view: View, around: Surroundings) -> Observed | None:

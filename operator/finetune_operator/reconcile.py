@@ -162,6 +162,7 @@ def _put_status(finetune: Object, decision: Plan, around: Surroundings) -> None:
     written = around.kube.put_status(_with_status(finetune, decision.status))
     around.memory.observe(written)
     around.memory.views.wrote(key_of(finetune), written)
+    around.written(finetune, decision.status)
     logger.info("status", extra=extra)
     for announcement in announcements(before, decision.status):
         _announce(build_event(finetune, announcement, around.now()), around.kube)

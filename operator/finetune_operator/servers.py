@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 # A connection must say its first request within this, handshake included; pods do so at once.
 FIRST_REQUEST_SECONDS = 10.0
@@ -16,10 +15,11 @@ IDLE_SECONDS = 120.0
 SHUTDOWN_SECONDS = 1.0
 
 
-def health_app(registry: CollectorRegistry, is_alive: Callable[[], bool]) -> web.Application:
-    """/healthz asks the queue, and is itself answered by the loop; /readyz is true on a standby too.
+def health_app(render: Callable[[], Iterator[bytes]], is_alive: Callable[[], bool]) -> web.Application:
+    """render: the text of /metrics, in pieces.
 
-    A standby that were not ready would block the rollout that is to replace the leader.
+    /healthz asks the queue, and is itself answered by the loop; /readyz is true on a standby too: one that
+    were not ready would block the rollout that is to replace the leader.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -29,7 +29,7 @@ def health_app(registry: CollectorRegistry, is_alive: Callable[[], bool]) -> web
         return web.Response(text="ok")
 
     async def metrics(_: web.Request) -> web.Response:
-        text = await asyncio.to_thread(generate_latest, registry)
+        text = await asyncio.to_thread(lambda: b"".join(render()))
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()

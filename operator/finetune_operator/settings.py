@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """Secret of the certificate authority. It must exist, empty at first: the operator may not create any."""
     health_port: Port = 8080
     """Port of /healthz, /readyz and /metrics, on all addresses."""
+    metrics_per_resource: bool = True
+    """Whether /metrics has series of each finetune (at most 40), beside those of all together."""
     lease_name: str = "embedding-finetune-operator"
     """Lease that decides which replica acts."""
     lease_duration_seconds: Annotated[int, Field(ge=3, le=600)] = 15

@@ -40,14 +40,19 @@ class WorkQueue(Generic[K]):
         run: Callable[[K], Awaitable[float | None]],
         *,
         workers: int,
+        waited: Callable[[float], None] = lambda _: None,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """run: handles one key, and says after how many seconds it should run again, if at all."""
+        """run: handles one key, and says after how many seconds it should run again, if at all.
+
+        waited: told how many seconds each key waited for a worker.
+        """
         self._run = run
+        self._waited = waited
         self._draw = draw
-        # In the order of coming; keyed, because a planned key that is added moves over.
-        self._added: OrderedDict[K, None] = OrderedDict()
-        self._planned: OrderedDict[K, None] = OrderedDict()
+        # In the order of coming, with the time of it; keyed, because a planned key that is added moves over.
+        self._added: OrderedDict[K, float] = OrderedDict()
+        self._planned: OrderedDict[K, float] = OrderedDict()
         self._passed_over = 0
         self._work_or_end = asyncio.Semaphore(0)
         self._running: dict[K, float] = {}
@@ -65,8 +70,7 @@ class WorkQueue(Generic[K]):
             self._again.add(key)
             return
         was_planned = key in self._planned
-        self._planned.pop(key, None)
-        self._added[key] = None
+        self._added[key] = self._planned.pop(key, asyncio.get_running_loop().time())
         if not was_planned:
             self._work_or_end.release()
 
@@ -110,8 +114,9 @@ class WorkQueue(Generic[K]):
             await self._work_or_end.acquire()
             if not (waiting := self._next()):
                 return  # closing
-            key, _ = waiting.popitem(last=False)
-            self._running[key] = asyncio.get_running_loop().time()
+            key, since = waiting.popitem(last=False)
+            now = self._running[key] = asyncio.get_running_loop().time()
+            self._waited(now - since)
             if planned := self._later.pop(key, None):
                 planned.cancel()
             delay = await self._delay_after_run(key)
@@ -122,7 +127,7 @@ class WorkQueue(Generic[K]):
                 self.add(key)
             self._again.discard(key)
 
-    def _next(self) -> OrderedDict[K, None]:
+    def _next(self) -> OrderedDict[K, float]:
         """Where the next key is to be taken from; empty when nothing waits."""
         is_turn = self._passed_over >= RUNS_BEFORE_A_PLANNED_ONE
         if self._planned and (is_turn or not self._added):
@@ -154,5 +159,5 @@ class WorkQueue(Generic[K]):
         if key in self._running:
             self._again.add(key)
         elif key not in self._added and key not in self._planned:
-            self._planned[key] = None
+            self._planned[key] = asyncio.get_running_loop().time()
             self._work_or_end.release()

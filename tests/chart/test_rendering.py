@@ -57,6 +57,7 @@ def test_the_crd_can_be_left_to_others_or_to_helm(render: Callable[..., Objects]
         "a digest that is none": ("image.digest=sha256:12", "digest"),
         "a pull policy that does not exist": ("trainerImage.pullPolicy=Sometimes", "pullPolicy"),
         "a variable of the operator's own": ("trainerEnvironment.FINETUNE_IMAGE=x", "FINETUNE_IMAGE"),
+        "a switch that is no switch": ("metrics.perResource=sometimes", "perResource"),
         "a limit that is no quantity": ("resources.limits.memory.size=1", "memory"),
     }.values(),
 )
@@ -92,6 +93,12 @@ def test_code_of_models_is_run_only_where_the_chart_says_so(render: Callable[...
     for values, expected in [((), "false"), (("allowRemoteCode=true",), "true")]:
         env = {e["name"]: e.get("value") for e in container(render(*values))["env"]}
         assert env["FINETUNE_ALLOW_REMOTE_CODE"] == expected
+
+
+def test_series_of_each_finetune_can_be_left_out(render: Callable[..., Objects]) -> None:
+    for values, expected in [((), "true"), (("metrics.perResource=false",), "false")]:
+        env = {e["name"]: e.get("value") for e in container(render(*values))["env"]}
+        assert env["FINETUNE_METRICS_PER_RESOURCE"] == expected
 
 
 def test_a_digest_wins_over_a_tag(render: Callable[..., Objects]) -> None:

@@ -1,5 +1,6 @@
 """What an event puts on the queue."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ async def test_a_finetune_that_needs_work_is_queued(shared: Shared) -> None:
 async def test_a_settled_finetune_is_only_remembered(shared: Shared) -> None:
     await finetune_changed(event=an_event(**SETTLED), memo=shared)
     assert added(shared) == []
-    assert [known.key for known in shared.memory.known()] == [KEY]
+    assert [known.key for known, _ in shared.memory.known()] == [KEY]
 
 
 async def test_the_echo_of_an_own_write_is_not_queued(shared: Shared) -> None:
@@ -83,6 +84,15 @@ async def test_the_token_of_a_deleted_pod_is_no_longer_believed(type_: str) -> N
     shared = Shared(FakeQueue(), Memory(), gone.append)  # type: ignore[arg-type]
     await pod_changed(event=a_child(type_), memo=shared)
     assert gone == (["c1"] if type_ == "DELETED" else [])
+
+
+async def test_everything_that_a_watch_brings_is_told(shared: Shared) -> None:
+    seen: list[str] = []
+    telling = replace(shared, seen=seen.append)
+    await finetune_changed(event=an_event(), memo=telling)
+    await job_changed(event=a_child(), memo=telling)
+    await pod_changed(event=a_child(), memo=telling)
+    assert seen == ["EmbeddingFinetune", "Job", "Pod"]
 
 
 @pytest.mark.parametrize("handler", [job_changed, pod_changed])

@@ -35,9 +35,9 @@ class FakeClient:
         return SimpleNamespace(status=answer[0], response=SimpleNamespace(data=content))
 
 
-def a_kube(*answers: tuple[int, Any] | Exception) -> tuple[Kube, FakeClient, list[tuple[str, str]]]:
-    client, counted = FakeClient(*answers), list[tuple[str, str]]()
-    kube = Kube(client, count=lambda verb, code: counted.append((verb, code)), read_seconds=30)  # type: ignore[arg-type]
+def a_kube(*answers: tuple[int, Any] | Exception) -> tuple[Kube, FakeClient, list[tuple[str, str, str]]]:
+    client, counted = FakeClient(*answers), list[tuple[str, str, str]]()
+    kube = Kube(client, count=lambda verb, kind, code, _: counted.append((verb, kind, code)), read_seconds=30)  # type: ignore[arg-type]
     return kube, client, counted
 
 
@@ -49,7 +49,7 @@ def test_an_object_that_is_not_there_is_none() -> None:
     kube, client, counted = a_kube(a_status(404, "NotFound"))
     assert kube.get("Job", "team", "one-1") is None
     assert client.asked[0][:2] == ("GET", "https://api/apis/batch/v1/namespaces/team/jobs/one-1")
-    assert counted == [("get", "404")]
+    assert counted == [("get", "Job", "404")]
 
 
 def test_lists_are_read_in_pages() -> None:
@@ -159,7 +159,7 @@ def test_every_other_answer_is_a_failure_to_try_again_after(code: int) -> None:
     kube, _, counted = a_kube(a_status(code, "Reason", "text"))
     with pytest.raises(ApiFailure, match=f"{code} Reason: text"):
         kube.get("Job", "team", "one-1")
-    assert counted == [("get", str(code))]
+    assert counted == [("get", "Job", str(code))]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_no_answer_is_a_failure_too(error: Exception) -> None:
     kube, _, counted = a_kube(error)
     with pytest.raises(ApiFailure, match="no answer"):
         kube.get("Job", "team", "one-1")
-    assert counted == [("get", "error")]
+    assert counted == [("get", "Job", "error")]
 
 
 def test_an_answer_that_is_no_json_is_quoted() -> None:

@@ -76,6 +76,16 @@ def test_a_new_finetune_gets_its_objects_and_one_status_write(bench: Bench) -> N
     assert bench.reasons() == ["Started"]
 
 
+def test_each_status_that_is_written_is_told_with_the_one_before(bench: Bench) -> None:
+    told: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    bench.around = replace(bench.around, written=lambda finetune, after: told.append((finetune, after)))
+    bench.look()
+    bench.look()
+    ((finetune, after),) = told
+    assert finetune["status"] == {"observedGeneration": -1}
+    assert after == bench.status()
+
+
 def test_looking_again_writes_nothing(bench: Bench) -> None:
     bench.look()
     bench.kube.requests.clear()

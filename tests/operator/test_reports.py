@@ -190,7 +190,8 @@ async def test_what_an_older_pod_of_the_run_still_says_is_answered_and_not_taken
 
 
 async def test_a_run_that_another_has_followed_is_not_found(bench: Bench) -> None:
-    bench.memory.observe({**FINETUNE, "status": {"run": {"number": 2}}})
+    metadata = {**FINETUNE["metadata"], "resourceVersion": "2"}
+    bench.memory.observe({"metadata": metadata, "status": {"run": {"number": 2}}})
     code, answer = await bench.post(progress())
     assert (code, answer["message"]) == (404, "team/one is gone, or run 1 is over")
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge
 
 from finetune_operator import servers
 from finetune_operator.servers import health_app, serving
@@ -26,12 +25,11 @@ async def get(url: str) -> tuple[int, str]:
 
 async def test_a_standby_and_a_leader_are_ready_but_a_stuck_queue_is_not_healthy(port: int) -> None:
     alive = True
-    registry = CollectorRegistry()
-    Gauge("planted", "A metric.", registry=registry).set(3)
-    async with serving(health_app(registry, lambda: alive), address="127.0.0.1", port=port):
+    pieces = [b"planted 3.0\n", b"another 4.0\n"]
+    async with serving(health_app(lambda: iter(pieces), lambda: alive), address="127.0.0.1", port=port):
         assert await get(f"http://127.0.0.1:{port}/readyz") == (200, "ok")
         assert await get(f"http://127.0.0.1:{port}/healthz") == (200, "ok")
-        assert "planted 3.0" in (await get(f"http://127.0.0.1:{port}/metrics"))[1]
+        assert (await get(f"http://127.0.0.1:{port}/metrics"))[1] == "planted 3.0\nanother 4.0\n"
         alive = False
         assert await get(f"http://127.0.0.1:{port}/healthz") == (500, "the queue is stuck")
         assert (await get(f"http://127.0.0.1:{port}/readyz"))[0] == 200
@@ -48,7 +46,7 @@ async def test_a_connection_that_never_asks_is_closed_and_one_that_asked_may_sta
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(servers, "FIRST_REQUEST_SECONDS", 0.05)
-    async with serving(health_app(CollectorRegistry(), lambda: True), address="127.0.0.1", port=port):
+    async with serving(health_app(lambda: iter(()), lambda: True), address="127.0.0.1", port=port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         await ask(reader, writer)
         slow_reader, slow_writer = await asyncio.open_connection("127.0.0.1", port)

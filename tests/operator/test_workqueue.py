@@ -22,11 +22,12 @@ class Bench:
         self.loop = loop
         self.runs: list[tuple[float, str]] = []
         self.open: dict[str, asyncio.Future[float | None]] = {}
+        self.waited: list[float] = []
         self.queue: WorkQueue[str]
         loop.run_until_complete(self._start())
 
     async def _start(self) -> None:
-        self.queue = WorkQueue(self._run, workers=WORKERS, draw=lambda: 0.0)
+        self.queue = WorkQueue(self._run, workers=WORKERS, waited=self.waited.append, draw=lambda: 0.0)
 
     async def _run(self, key: str) -> float | None:
         assert key not in self.open, f"{key} runs twice at a time"
@@ -73,6 +74,14 @@ def test_a_key_added_often_before_it_runs_runs_once(bench: Bench) -> None:
     bench.end("a")
     bench.end("c")
     assert bench.keys_run == ["a", "b", "c"]
+
+
+def test_it_tells_how_long_each_key_waited_for_a_worker(bench: Bench) -> None:
+    for key in ("a", "b", "c"):
+        bench.add(key)
+    bench.loop.advance(3)
+    bench.end("a")
+    assert bench.waited == [0, 0, 3]
 
 
 def test_a_key_added_while_it_runs_runs_once_more(bench: Bench) -> None:

@@ -1,0 +1,139 @@
+"""What runs came to and what they took, counted with each status that is written.
+
+These exist without the series of single finetunes and outlive a finetune that is deleted. They begin at 0
+with the process, as counters may.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from finetune_operator.decisions.objects import parse_time
+from finetune_operator.decisions.observed import Object
+from finetune_operator.memory import gpus_of
+from finetune_operator.metrics.registry import Registry
+
+Status = dict[str, Any]
+
+MINUTE, HOUR = 60.0, 3600.0
+# From a run that fails at once to one of days.
+DURATION_BUCKETS = (
+    10.0, 30.0, MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE,
+    HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 24 * HOUR, 72 * HOUR,
+)  # fmt: skip
+WAITING_BUCKETS = (1.0, 5.0, 15.0, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 4 * HOUR, 24 * HOUR)
+MAX_REASONS = 64
+OTHER = "Other"
+
+
+class RunMetrics:
+    """Of all finetunes together."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.ended = registry.counter(
+            "runs",
+            "Runs that ended, by outcome: Published, Measured (passed, with nothing to publish to),"
+            " GateFailed, Failed, Superseded (the spec changed before the end).",
+            "namespace", "outcome",
+        )  # fmt: skip
+        self.duration = registry.histogram(
+            "run_duration_seconds",
+            "Time of a run from its Job to its end, waiting included.",
+            "outcome",
+            buckets=DURATION_BUCKETS,
+        )
+        self.waiting = registry.histogram(
+            "run_waiting_seconds",
+            "Share of that in which no pod of the run ran: queue, scheduling, images, back-off, suspension.",
+            buckets=WAITING_BUCKETS,
+        )
+        self.gpu = registry.counter(
+            "namespace_gpu_seconds", "Seconds that pods of runs have run, times their GPUs.", "namespace"
+        )
+        self.wasted = registry.counter(
+            "namespace_wasted_gpu_seconds",
+            "Share of those whose work was lost: since the last checkpoint of attempts that ended badly.",
+            "namespace",
+        )
+        self.retries = registry.counter(
+            "run_retries", "Attempts that failed and count against limits.retries, by reason.", "reason"
+        )
+        self.interruptions = registry.counter(
+            "run_interruptions", "Attempts that were evicted, pre-empted, suspended or stopped.", "namespace"
+        )
+        self.lost_steps = registry.counter(
+            "run_lost_steps", "Training steps that had to be done again.", "namespace"
+        )
+        self._reasons = BoundedWords(MAX_REASONS)
+
+    def count(self, finetune: Object, after: Status) -> None:
+        """finetune: as it was read; after: the status that was written."""
+        before, namespace = finetune.get("status") or {}, finetune["metadata"]["namespace"]
+        grown, gpus = _growth(before, after), gpus_of(finetune.get("spec") or {})
+        self.gpu.labels(namespace).inc(grown("activeSeconds") * gpus)
+        self.wasted.labels(namespace).inc(grown("wastedSeconds") * gpus)
+        self.interruptions.labels(namespace).inc(grown("interruptions"))
+        self.lost_steps.labels(namespace).inc(grown("lostSteps"))
+        if retries := grown("retries"):
+            self.retries.labels(self._reasons.take(reason_of(after))).inc(retries)
+        if superseded(before, after):
+            self.ended.labels(namespace, "Superseded").inc()
+        if outcome := outcome_of(before, after):
+            self.ended.labels(namespace, outcome).inc()
+            self._observe(outcome, after["run"])
+
+    def _observe(self, outcome: str, run: dict[str, Any]) -> None:
+        start, end = _time(run, "startTime"), _time(run, "completionTime")
+        if start is None or end is None:
+            return
+        seconds = max(0.0, (end - start).total_seconds())
+        self.duration.labels(outcome).observe(seconds)
+        self.waiting.observe(max(0.0, seconds - run.get("activeSeconds", 0)))
+
+
+class BoundedWords:
+    """Lets so many words be labels and calls further ones OTHER: an image may leave any reason it likes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken: set[str] = set()
+
+    def take(self, word: str) -> str:
+        if word not in self._taken and len(self._taken) >= self._most:
+            return OTHER
+        self._taken.add(word)
+        return word
+
+
+def _growth(before: Status, after: Status) -> Callable[[str], int]:
+    """How much a count of the present run grew; all of it when it is the first status of that run."""
+    run, former = after.get("run") or {}, before.get("run") or {}
+    is_same = run.get("number") == former.get("number")
+    return lambda field: max(0, run.get(field, 0) - (former.get(field, 0) if is_same else 0))
+
+
+def outcome_of(before: Status, after: Status) -> str | None:
+    """How the run ended with this status; None when it did not, or had before."""
+    run, former = after.get("run") or {}, before.get("run") or {}
+    was_over = former.get("completionTime") and former.get("number") == run.get("number")
+    if not run.get("completionTime") or was_over:
+        return None
+    if after.get("phase") != "Ready":
+        return "GateFailed" if after.get("phase") == "GateFailed" else "Failed"
+    return "Published" if (after.get("artifact") or {}).get("run") == run["number"] else "Measured"
+
+
+def superseded(before: Status, after: Status) -> bool:
+    """Whether a run became history before its end."""
+    newest: dict[str, Any] = next(iter(after.get("history") or []), {})
+    known = {run.get("number") for run in before.get("history") or []}
+    return newest.get("outcome") == "Superseded" and newest.get("number") not in known
+
+
+def reason_of(status: Status) -> str:
+    """Of the Ready condition, which every state has."""
+    return next((c["reason"] for c in status.get("conditions") or [] if c["type"] == "Ready"), OTHER)
+
+
+def _time(run: dict[str, Any], field: str) -> datetime | None:
+    return parse_time(run.get(field))
