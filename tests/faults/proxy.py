@@ -118,7 +118,7 @@ class Proxy:
         headers = {name: text for name, text in request.headers.items() if name.lower() not in _OWN_HEADERS}
         url = URL(f"{self.upstream}{request.raw_path}", encoded=True)
         return self._session.request(
-            request.method, url, data=body, timeout=_NO_LIMIT,
+            request.method, url, data=body or None, timeout=_NO_LIMIT,
             headers={**headers, "Accept-Encoding": "identity"},
         )  # fmt: skip
 

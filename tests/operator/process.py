@@ -136,7 +136,7 @@ def running_operator(
     """
     with reserve(2) as (health_port, report_port):
         operator = Operator(
-            environment=_environment(cluster, health_port, report_port, settings or {}),
+            environment=environment(cluster, health_port, report_port, settings or {}),
             log=log,
             health_url=f"http://127.0.0.1:{health_port}",
             report_url=f"https://127.0.0.1:{report_port}",
@@ -149,7 +149,7 @@ def running_operator(
             operator.stop()
 
 
-def _environment(
+def environment(
     cluster: Cluster, health_port: int, report_port: int, settings: Mapping[str, str]
 ) -> dict[str, str]:
     """As in the chart's Deployment, but for addresses: pods of the process node share this network."""

@@ -1,0 +1,169 @@
+"""One life under a fault: a namespace with an operator of its own behind a proxy, and what came of it."""
+
+import contextlib
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.cluster import Cluster
+from tests.cluster.waiting import eventually
+from tests.faults.calls import Call, count
+from tests.faults.faults import Fault
+from tests.faults.invariants import violations
+from tests.faults.proxy import Proxy
+from tests.faults.recorder import Recorder
+from tests.faults.replicas import Replica
+from tests.operator.conftest import Finetunes
+
+QUIET_SECONDS = 2.0
+SETTLE_SECONDS = 30.0
+# The garbage collector looks every 30 s for kinds that are new in the cluster.
+GONE_SECONDS = 120.0
+SIGNS_OF_TROUBLE = ("Traceback", "broke down", "never retrieved", "Unhandled")
+
+
+@dataclass
+class Lane:
+    """What a scenario and a fault have to do with."""
+
+    cluster: Cluster
+    recorder: Recorder
+    finetunes: Finetunes
+    proxy: Proxy
+    replica: Replica
+    notes: list[str] = field(default_factory=list)
+    """What is worth telling in the table."""
+
+    @property
+    def namespace(self) -> str:
+        return self.finetunes.namespace
+
+    @property
+    def writes(self) -> list[Call]:
+        """The operator's, without Lease and reviews of tokens."""
+        return [call for call in self.proxy.calls if call.is_write]
+
+
+Scenario = Callable[[Lane], None]
+"""What people do with finetune `one`, until it has come to its end."""
+Arrange = Callable[[Lane], Fault | None]
+"""Called before the operator starts; the fault to begin with."""
+
+
+@dataclass
+class Outcome:
+    """What was seen."""
+
+    status: dict[str, Any]
+    """The last one of finetune `one`."""
+    problems: list[str]
+    writes: list[Call]
+    calls: Counter[tuple[str, str]]
+    exits: list[int]
+    """Codes with which the operator ended, SIGTERM in the end included."""
+    seconds: float
+    """From the finetune's creation to its end."""
+    notes: list[str]
+
+
+def live(lane: Lane, scenario: Scenario, arrange: Arrange) -> Outcome:
+    """One life, and everything that must hold after it."""
+    lane.proxy.fault = arrange(lane) or Fault()
+    lane.replica.start()
+    began = time.monotonic()
+    problems: list[str] = []
+    try:
+        scenario(lane)
+    except (AssertionError, TimeoutError) as error:
+        problems.append(f"no end: {error}")
+    seconds = time.monotonic() - began
+    lane.proxy.fault = Fault()
+    problems += [] if problems else _unquiet(lane.proxy)
+    found = lane.finetunes.client.get(f"{lane.finetunes.path}/one")
+    writes = lane.writes
+    problems += _left_behind(lane)
+    problems += violations(lane.recorder, lane.namespace)
+    problems += _end(lane.replica)
+    return Outcome(
+        status=(found or {}).get("status") or {},
+        problems=problems,
+        writes=writes,
+        calls=count(lane.proxy.calls),
+        exits=lane.replica.exits,
+        seconds=seconds,
+        notes=lane.notes,
+    )
+
+
+def _unquiet(proxy: Proxy) -> list[str]:
+    """Nothing may be asked once all is settled, but for watches and the Lease."""
+
+    def work() -> list[Call]:
+        since = time.monotonic() - QUIET_SECONDS
+        return [call for call in tuple(proxy.calls) if call.at > since and not call.is_upkeep]
+
+    try:
+        eventually(lambda: not work(), "quiet", seconds=SETTLE_SECONDS)
+    except TimeoutError:
+        return [f"still at work {SETTLE_SECONDS:g} s after the end: {dict(count(work()))}"]
+    return []
+
+
+def _left_behind(lane: Lane) -> list[str]:
+    """Deleting takes everything along."""
+    kinds = ("jobs", "pods", "configmaps")
+    for found in lane.finetunes.client.list(lane.finetunes.path)["items"]:
+        lane.finetunes.delete(found["metadata"]["name"])
+
+    def there() -> dict[str, list[str]]:
+        found = {kind: [x["metadata"]["name"] for x in lane.finetunes.children(kind)] for kind in kinds}
+        return {kind: names for kind, names in found.items() if names}
+
+    try:
+        eventually(lambda: not there(), "all is gone", seconds=GONE_SECONDS)
+    except TimeoutError:
+        return [f"left behind: {there()}"]
+    return []
+
+
+def _end(replica: Replica) -> list[str]:
+    """It ends when asked to, and its log tells of nothing that nobody foresaw."""
+    problems = []
+    try:
+        if (code := replica.stop()) != 0:
+            problems.append(f"SIGTERM ended the operator with {code}")
+    except TimeoutError as error:
+        problems.append(str(error))
+    lines = replica.log.read_text(errors="replace").splitlines()
+    strange = [line for line in lines if any(sign in line for sign in SIGNS_OF_TROUBLE)]
+    return [*problems, *(f"the log says: {line[:200]} ... {line[-400:]}" for line in strange[:3])]
+
+
+@contextlib.contextmanager
+def fresh_namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace in which pods can be made; it is deleted without waiting for its end."""
+    name, client = f"fault-{secrets.token_hex(4)}", cluster.client
+    client.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    eventually(
+        lambda: client.get(f"/api/v1/namespaces/{name}/serviceaccounts/default"), "its service account"
+    )
+    yield name
+    client.delete(f"/api/v1/namespaces/{name}")
+
+
+def settings_of(namespace: str, kubeconfig: Path) -> Mapping[str, str]:
+    """Quick, and for one namespace alone, so that lanes do not see each other."""
+    return {
+        "KUBECONFIG": str(kubeconfig),
+        "FINETUNE_WATCH_NAMESPACES": namespace,
+        "FINETUNE_LEASE_NAME": f"operator-of-{namespace}",
+        "FINETUNE_PROGRESS_INTERVAL_SECONDS": "1",
+        "FINETUNE_POD_START_GRACE_SECONDS": "1",
+        "FINETUNE_LEASE_DURATION_SECONDS": "3",
+        "FINETUNE_LEASE_DEADLINE_SECONDS": "2.5",
+        "FINETUNE_LEASE_RENEW_SECONDS": "0.5",
+    }

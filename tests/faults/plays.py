@@ -1,0 +1,113 @@
+"""What people do with a finetune: scenarios that come to the same end whatever happens to the operator."""
+
+from typing import Any
+
+from tests.faults.lanes import Lane, Scenario
+from tests.operator.conftest import Finetunes
+
+PATIENCE_SECONDS = 60.0
+# A trainer that is told to stop while its interpreter starts does not hear it.
+GRACE: dict[str, Any] = {"runtime_terminationGracePeriodSeconds": 2}
+
+
+def publishes(lane: Lane) -> None:
+    """Trains, passes its gate and publishes."""
+    lane.finetunes.make_claim("models")
+    lane.finetunes.apply("succeed", output_uri="pvc://models/one")
+    await_end(lane.finetunes, "Ready")
+
+
+def misses_its_gate(lane: Lane) -> None:
+    lane.finetunes.apply("fail_the_gate")
+    await_end(lane.finetunes, "GateFailed")
+
+
+def finds_bad_data(lane: Lane) -> None:
+    lane.finetunes.apply("find_bad_data")
+    await_end(lane.finetunes, "Failed")
+
+
+def gets_another_spec(lane: Lane) -> None:
+    """While it trains; the new one succeeds."""
+    lane.finetunes.apply("hold", **GRACE)
+    await_training(lane.finetunes)
+    patch_spec(lane.finetunes, {"training": {"args": {"play": "succeed"}}})
+    await_end(lane.finetunes, "Ready", run=2)
+
+
+def is_evicted(lane: Lane) -> None:
+    """Its pod, while it trains; the next one succeeds."""
+    finetunes = lane.finetunes
+    folder = finetunes.make_claim("models")
+    finetunes.apply("wait_for_a_file", output_uri="pvc://models/one", **GRACE)
+    await_training(finetunes)
+    (pod,) = finetunes.children("pods")
+    evict(finetunes, pod["metadata"]["name"])
+    finetunes.await_that(
+        lambda: [p for p in finetunes.children("pods") if p["metadata"]["uid"] != pod["metadata"]["uid"]],
+        "another pod",
+        seconds=PATIENCE_SECONDS,
+    )
+    (folder / "go").touch()
+    await_end(finetunes, "Ready")
+
+
+def is_suspended_and_resumed(lane: Lane) -> None:
+    """While it trains; after it was resumed it succeeds."""
+    finetunes = lane.finetunes
+    folder = finetunes.make_claim("models")
+    finetunes.apply("wait_for_a_file", output_uri="pvc://models/one", **GRACE)
+    await_training(finetunes)
+    patch_spec(finetunes, {"suspend": True})
+    finetunes.await_condition("Suspended", "True", seconds=PATIENCE_SECONDS)
+    finetunes.await_that(lambda: not finetunes.children("jobs"), "its Job is gone", seconds=PATIENCE_SECONDS)
+    (folder / "go").touch()
+    patch_spec(finetunes, {"suspend": False})
+    await_end(finetunes, "Ready")
+
+
+EVERY_SCENARIO: tuple[Scenario, ...] = (
+    publishes,
+    misses_its_gate,
+    finds_bad_data,
+    gets_another_spec,
+    is_evicted,
+)
+
+
+def await_training(finetunes: Finetunes) -> None:
+    """Its pod runs and its first words have arrived."""
+    finetunes.await_that(
+        lambda: [p for p in finetunes.children("pods") if _is_running(p)], "a pod", seconds=PATIENCE_SECONDS
+    )
+    finetunes.await_that(lambda: finetunes.status().get("progress"), "progress", seconds=PATIENCE_SECONDS)
+
+
+def _is_running(pod: dict[str, Any]) -> bool:
+    return bool(pod["status"].get("phase") == "Running")
+
+
+def await_end(finetunes: Finetunes, phase: str, *, run: int = 1) -> None:
+    """Of the present generation."""
+
+    def is_there() -> bool:
+        found = finetunes.get()
+        status = found["status"]
+        seen = status.get("observedGeneration") == found["metadata"]["generation"]
+        return bool(seen and status.get("phase") == phase and status["run"]["number"] == run)
+
+    try:
+        finetunes.await_that(is_there, phase, seconds=PATIENCE_SECONDS)
+    except TimeoutError:
+        raise AssertionError(f"not {phase} within {PATIENCE_SECONDS:g} s: {finetunes.status()}") from None
+
+
+def patch_spec(finetunes: Finetunes, changes: dict[str, Any]) -> None:
+    finetunes.client.patch(f"{finetunes.path}/one", {"spec": changes})
+
+
+def evict(finetunes: Finetunes, pod: str) -> None:
+    """As a node that is drained does it."""
+    path = f"/api/v1/namespaces/{finetunes.namespace}/pods/{pod}/eviction"
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    finetunes.client.create(path, body)
