@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from finetune_api.evaluation import MetricReference
+from finetune_api.evaluation import Gate, MetricReference
 from finetune_api.fields import IS_DECIMAL, ApiModel
 from finetune_api.model import Model
 from finetune_api.spec import FinetuneSpec
@@ -39,6 +39,15 @@ def spec_hash(spec: FinetuneSpec) -> str:
     content["image"] = spec.runtime.image or ""
     if spec.rerun:
         content["rerun"] = spec.rerun
+    return _hash(content)
+
+
+def gates_hash(gates: Sequence[Gate]) -> str:
+    """Equal for gates that let the same results pass."""
+    return _hash(_canonical(list(gates)))
+
+
+def _hash(content: Any) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"{VERSION}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 

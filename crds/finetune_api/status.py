@@ -85,6 +85,8 @@ class Run(ApiModel):
     """A Complete Job had left no Report, so one more attempt was made."""
     job_removed: bool = False
     """The Job was removed, `limits.keepJobSeconds` after the end."""
+    gates_hash: Text | None = None
+    """Hash of the gates that it was started with, kept when its ConfigMap is removed."""
     start_time: Time | None = None
     """When the Job was made."""
     completion_time: Time | None = None

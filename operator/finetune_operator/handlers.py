@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import kopf
 
 from finetune_api import names
 from finetune_operator.decisions.objects import uid_of
-from finetune_operator.decisions.runs import is_settled
+from finetune_operator.decisions.runs import is_settled, next_look
 from finetune_operator.memory import Key, Memory, key_of
 from finetune_operator.workqueue import WorkQueue
 
@@ -47,6 +48,8 @@ async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None
         memo.memory.observe(finetune)
         if is_settled(finetune):
             views.settle(key, finetune)
+            if (wait := next_look(finetune, datetime.now(UTC))) is not None:
+                memo.queue.add_after(key, wait)
         else:
             memo.queue.add(key)
 

@@ -15,7 +15,7 @@ from finetune_operator.decisions.announcements import announcements, build_event
 from finetune_operator.decisions.objects import is_being_deleted, is_controlled_by, name_of, uid_of
 from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.plan import Plan, plan
-from finetune_operator.decisions.runs import is_settled
+from finetune_operator.decisions.runs import is_settled, next_look
 from finetune_operator.errors import Stalled, Waiting
 from finetune_operator.kube import ApiFailure, Conflict, Kube
 from finetune_operator.memory import Key, key_of
@@ -62,7 +62,9 @@ def _look(key: Key, around: Surroundings) -> float | None:
     around.memory.observe(finetune)
     if is_settled(finetune):
         around.memory.views.settle(key, finetune)
-        return None
+        wait = next_look(finetune, around.now())
+        if wait is None or wait > 0:
+            return wait
     observed = read(finetune, around)
     return _follow(
         observed, plan(observed, around.settings), around, create=partial(_create_or_adopt, around)

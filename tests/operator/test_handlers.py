@@ -21,9 +21,13 @@ class FakeQueue:
 
     def __init__(self) -> None:
         self.added: list[Key] = []
+        self.planned: list[float] = []
 
     def add(self, key: Key) -> None:
         self.added.append(key)
+
+    def add_after(self, _: Key, seconds: float) -> None:
+        self.planned.append(seconds)
 
 
 @pytest.fixture
@@ -61,6 +65,17 @@ async def test_a_settled_finetune_is_only_remembered(shared: Shared) -> None:
     await finetune_changed(event=an_event(**SETTLED), memo=shared)
     assert added(shared) == []
     assert [known.key for known, _ in shared.memory.known()] == [KEY]
+
+
+async def test_a_settled_finetune_is_looked_at_when_its_job_is_to_go(shared: Shared) -> None:
+    run = {"number": 1, "specHash": "v1:0", "job": "one-1", "completionTime": "2026-01-01T00:00:00Z"}
+    await finetune_changed(event=an_event(**SETTLED, run=run), memo=shared)
+    assert isinstance(shared.queue, FakeQueue)
+    assert (shared.queue.added, shared.queue.planned) == ([], [0.0])
+    await finetune_changed(
+        event=an_event(version="2", **SETTLED, run={**run, "jobRemoved": True}), memo=shared
+    )
+    assert (shared.queue.added, shared.queue.planned) == ([], [0.0])
 
 
 async def test_the_echo_of_an_own_write_is_not_queued(shared: Shared) -> None:

@@ -86,6 +86,27 @@ def test_each_status_that_is_written_is_told_with_the_one_before(bench: Bench) -
     assert after == bench.status()
 
 
+def test_a_job_is_removed_in_time_and_nothing_is_asked_before_and_after(bench: Bench) -> None:
+    bench.look()
+    bench.status()["run"]["completionTime"] = "2026-01-01T00:00:00Z"
+    bench.status()["conditions"] = [
+        {
+            "type": "Ready", "status": "True", "reason": "Published", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
+        }
+    ]  # fmt: skip
+    bench.kube.requests.clear()
+    bench.memory.views.doubt(KEY)
+    assert bench.look() == 604_800
+    assert bench.kube.requests == [("get", "EmbeddingFinetune")]
+    bench.around = replace(bench.around, now=lambda: NOW + timedelta(days=7))
+    assert bench.look() is None
+    assert bench.writes() == [("delete", "Job"), ("delete", "ConfigMap"), ("update", "EmbeddingFinetune")]
+    bench.kube.requests.clear()
+    assert bench.look() is None
+    assert bench.kube.requests == [("get", "EmbeddingFinetune")]
+
+
 def test_looking_again_writes_nothing(bench: Bench) -> None:
     bench.look()
     bench.kube.requests.clear()

@@ -259,11 +259,7 @@ def test_a_finetune_that_is_being_deleted_is_left_alone() -> None:
 def test_a_settled_finetune_is_left_alone_whatever_became_of_its_job() -> None:
     finetune = world.concluded(world.a_report())
     decision = world.decide(world.a_look(finetune))
-    assert (decision.status, decision.create, decision.requeue_after_seconds) == (
-        finetune["status"],
-        (),
-        None,
-    )
+    assert (decision.status, decision.create, decision.delete) == (finetune["status"], (), ())
 
 
 def test_a_status_that_somebody_broke_is_mended() -> None:

@@ -2,13 +2,10 @@
 
 from dataclasses import replace
 
-from pydantic import ValidationError
-
-from finetune_api.evaluation import Gate
 from finetune_api.report import Report
-from finetune_api.run_file import RUN_FILE, RunFile
 from finetune_api.status import Run
 from finetune_operator.decisions.gates import were_decided_here
+from finetune_operator.decisions.keeping import gates_of_the_run, has_its_own_gates
 from finetune_operator.decisions.outcome import conclude, decided_again
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.steps import Step, begin_next
@@ -18,7 +15,7 @@ GATES_CHANGED = "GatesChanged"
 
 def judge_fresh(situation: Situation, report: Report, run: Run) -> Step:
     """The end of a run that has just left this Report."""
-    gates = _gates_of_the_run(situation)
+    gates = gates_of_the_run(situation)
     changed = gates is not None and gates != situation.spec.evaluation.gates
     if report.outcome == "Failed" or not changed:
         return Step(conclude(situation, report, run))
@@ -27,7 +24,7 @@ def judge_fresh(situation: Situation, report: Report, run: Run) -> Step:
 
 def judge_stored(situation: Situation, report: Report) -> Step:
     """The end of a run that was over when the spec changed, from the numbers in its status."""
-    are_the_same = _gates_of_the_run(situation) == situation.spec.evaluation.gates
+    are_the_same = has_its_own_gates(situation)
     if are_the_same and _is_verdict_of_the_trainer(report):
         return _judge(situation, report, report, situation.run)
     again = decided_again(report, situation.spec) or (report if are_the_same else None)
@@ -59,12 +56,3 @@ def _lacks_its_model(situation: Situation, report: Report) -> bool:
     """Only a run that failed its gates published nothing although it should."""
     is_wanted = situation.spec.output is not None
     return is_wanted and report.outcome == "GateFailed" and report.artifact is None
-
-
-def _gates_of_the_run(situation: Situation) -> list[Gate] | None:
-    """The gates that the run was started with; None when its ConfigMap is gone or unreadable."""
-    text = ((situation.observed.config or {}).get("data") or {}).get(RUN_FILE) or ""
-    try:
-        return RunFile.model_validate_json(text).spec.evaluation.gates
-    except ValidationError:
-        return None

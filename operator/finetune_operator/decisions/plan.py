@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any
 
 from finetune_api.status import FinetuneStatus
-from finetune_operator.decisions import pod_rules, run_rules
+from finetune_operator.decisions import keeping, pod_rules, run_rules
 from finetune_operator.decisions.objects import parse_time
 from finetune_operator.decisions.observed import LiveProgress, Object, Observed
-from finetune_operator.decisions.runs import NAME_TAKEN
+from finetune_operator.decisions.runs import NAME_TAKEN, next_look
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import on_its_way, refused
 from finetune_operator.decisions.steps import Deletion, Step
@@ -33,7 +33,7 @@ _COSTS = (
 
 _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     run_rules.leave_what_is_being_deleted,
-    run_rules.leave_what_is_settled,
+    keeping.leave_what_is_settled,
     run_rules.refuse_an_invalid_spec,
     run_rules.refuse_arguments_that_the_trainer_would_refuse,
     run_rules.refuse_code_that_is_not_allowed,
@@ -114,6 +114,8 @@ def _quiet(situation: Situation, step: Step) -> Plan:
         status = stored  # that a pod still runs is no news
     elif (rest := _rest_of_interval(situation, step)) > 0:
         status, requeue = stored, min(rest, requeue or rest)
+    if requeue is None:
+        requeue = next_look({**situation.observed.finetune, "status": status}, situation.now)
     return Plan(status, step.create, step.delete, requeue)
 
 

@@ -16,7 +16,7 @@ from finetune_operator.decisions.objects import (
 )
 from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.outcome import stored_report
-from finetune_operator.decisions.runs import NAME_TAKEN, awaits_previous_job, is_settled
+from finetune_operator.decisions.runs import NAME_TAKEN, awaits_previous_job
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import failed, on_its_way
 from finetune_operator.decisions.steps import Kind, Step, begin_next, deletions
@@ -33,11 +33,6 @@ JOB_RECREATED = "JobRecreated"
 def leave_what_is_being_deleted(situation: Situation) -> Step | None:
     """Garbage collection takes the children along; a status nobody will read is not worth a write."""
     return Step(situation.status) if is_being_deleted(situation.observed.finetune) else None
-
-
-def leave_what_is_settled(situation: Situation) -> Step | None:
-    """Nothing more happens for this generation, whatever becomes of its Job."""
-    return Step(situation.status) if is_settled(situation.observed.finetune) else None
 
 
 def tell_of_a_refusal(situation: Situation) -> Step | None:

@@ -1,12 +1,14 @@
 """The run that a finetune's status speaks of: its number, its names, and whether it is over."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
+from finetune_api.runtime import Limits
 from finetune_api.status import FinetuneStatus
 from finetune_operator.decisions.conditions import find
-from finetune_operator.decisions.objects import is_being_deleted, name_of
+from finetune_operator.decisions.objects import is_being_deleted, name_of, parse_time
 from finetune_operator.decisions.observed import Object
 
 NAME_TAKEN = "NameTaken"
@@ -39,6 +41,28 @@ def awaits_previous_job(finetune: Object) -> bool:
     """Whether the run before must be gone first: only then is its Job looked for."""
     run = stored_status(finetune).run
     return run is not None and run.number > 1 and run.start_time is None
+
+
+def next_look(finetune: Object, now: datetime) -> float | None:
+    """Seconds until the Job of a settled finetune is to be removed, 0 once it is time.
+
+    None: nothing is left to do, however long one waits.
+    """
+    run = stored_status(finetune).run
+    ended = parse_time(run.completion_time) if run is not None else None
+    if run is None or ended is None or run.job_removed or not is_settled(finetune):
+        return None
+    if is_being_deleted(finetune):
+        return None
+    return max(0.0, (ended + timedelta(seconds=_keep_seconds(finetune)) - now).total_seconds())
+
+
+def _keep_seconds(finetune: Object) -> int:
+    """The rest of the spec may be what is wrong with the finetune."""
+    try:
+        return Limits.model_validate((finetune.get("spec") or {}).get("limits") or {}).keep_job_seconds
+    except ValidationError:
+        return Limits().keep_job_seconds
 
 
 def is_settled(finetune: Object) -> bool:

@@ -39,14 +39,17 @@ def deletions(situation: Situation, kind: Kind, thing: Object | None) -> tuple[D
     return (Deletion(kind, situation.namespace, name_of(thing), uid_of(thing)),)
 
 
+def leftovers(situation: Situation) -> tuple[Deletion, ...]:
+    """What it takes to be rid of all that the present run has in the cluster."""
+    observed = situation.observed
+    return (
+        *deletions(situation, "Job", observed.job),
+        *deletions(situation, "ConfigMap", observed.config),
+    )
+
+
 def begin_next(situation: Situation, run: Run, reason: str, message: str) -> Step:
     """Be rid of what this run left and decide the next one; its Job comes with the next look."""
-    observed = situation.observed
     return Step(
-        next_run(situation, run, reason, message),
-        delete=(
-            *deletions(situation, "Job", observed.job),
-            *deletions(situation, "ConfigMap", observed.config),
-        ),
-        requeue_after_seconds=0.0,
+        next_run(situation, run, reason, message), delete=leftovers(situation), requeue_after_seconds=0.0
     )
