@@ -34,6 +34,8 @@ class Told:
         self.phases: list[Phase] = []
         self.steps: list[int] = []
         self.notes: list[str] = []
+        self.resumed_after: list[tuple[int, int]] = []
+        self.checkpoints: list[int] = []
         self._stop, self._stop_at = stop, stop_at
 
     def begin(self, phase: Phase) -> None:
@@ -45,8 +47,14 @@ class Told:
 
     def encoded(self, done: int, total: int) -> None: ...
 
+    def resumed(self, step: int, total_steps: int) -> None:
+        self.resumed_after.append((step, total_steps))
+
     def trained(self, progress: TrainingProgress) -> None:
         self.steps.append(progress.step)
+
+    def checkpointed(self, step: int) -> None:
+        self.checkpoints.append(step)
 
     def note(self, message: str) -> None:
         self.notes.append(message)

@@ -19,6 +19,11 @@ def write_folder(target: Path, *, aside: Path, source: Path, files: Mapping[str,
     shutil.copytree(source, aside, copy_function=shutil.copyfile)
     for name, content in files.items():
         (aside / name).write_bytes(content)
+    appear(target, aside=aside)
+
+
+def appear(target: Path, *, aside: Path) -> None:
+    """Make the folder `aside` be `target` at once, flushed to the disk."""
     for path in (*aside.rglob("*"), aside):
         path.chmod(FOLDER_MODE if path.is_dir() else FILE_MODE)
         _flush(path)

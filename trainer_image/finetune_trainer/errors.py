@@ -9,7 +9,7 @@ TrainerError
 |-- SourceUnavailable  a source did not answer or broke off; another attempt may work
 |-- OutOfMemory        host or GPU; another attempt may work
 |-- StorageFailed      a disk is full or read-only; another attempt may work
-`-- Interrupted        in `interruption`: the run was asked to stop; another attempt begins anew
+`-- Interrupted        in `interruption`: the run was asked to stop; another attempt goes on or begins anew
 """
 
 from typing import ClassVar

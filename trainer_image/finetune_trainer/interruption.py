@@ -14,7 +14,7 @@ from finetune_trainer.errors import TrainerError
 
 
 class Interrupted(TrainerError):
-    """The run was asked to stop. Another attempt begins anew."""
+    """The run was asked to stop. Another attempt goes on from a checkpoint, or begins anew."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERRUPTED
 

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 
 from finetune_api.exit_codes import ExitCode
 from finetune_api.report import Report
+from finetune_trainer.checkpoints import open_checkpoints
+from finetune_trainer.errors import TrainerError
 from finetune_trainer.failures import as_trainer_error
+from finetune_trainer.interruption import Interrupted
 from finetune_trainer.run import Run
 from finetune_trainer.storage import storage_errors
 
@@ -37,19 +40,36 @@ class Ending:
 
 
 def run_finetune(run: Run) -> Ending:
-    """All stages. Every failure becomes a Failed Report; only what is no Exception passes through."""
+    """All stages. Every failure becomes a Failed Report; only what is no Exception passes through.
+
+    Checkpoints are removed when there is a result; after a failure another attempt may go on from them.
+    """
     try:
-        return _run_stages(run)
+        ending = _run_stages(run)
     except Exception as error:  # noqa: BLE001 - here is where whatever happens is told
-        known = as_trainer_error(error)
-        report = Report(uid=run.file.uid, run=run.file.run, outcome="Failed", failure=known.as_failure())
-        return Ending(report, known.exit_code)
+        return _failed(run, as_trainer_error(error))
+    if run.checkpoints is not None:
+        run.checkpoints.clear()
+    return ending
+
+
+def _failed(run: Run, error: TrainerError) -> Ending:
+    failure = error.as_failure()
+    step = run.checkpoints.newest_step if run.checkpoints is not None else None
+    if run.checkpoints is not None and step is not None and isinstance(error, Interrupted):
+        where = f"the checkpoint of step {step} in {run.checkpoints.where}"
+        failure = failure.model_copy(update={"hint": f"start it again: it goes on from {where}"})
+    report = Report(
+        uid=run.file.uid, run=run.file.run, outcome="Failed", failure=failure, checkpoint_step=step
+    )
+    return Ending(report, error.exit_code)
 
 
 def _run_stages(run: Run) -> Ending:
     from finetune_trainer.publishing import find_published, local_report, open_target
 
     with run.stage("Preparing"):
+        run.checkpoints = open_checkpoints(run.file, run.places, run.note)
         target = open_target(run.file, run.places)
         if target is not None and (earlier := find_published(target)) is not None:
             full = local_report(target, earlier.artifact) if earlier.artifact else None
@@ -57,6 +77,8 @@ def _run_stages(run: Run) -> Ending:
         from finetune_trainer.training.checks import check_spec
 
         check_spec(run.file.spec)
+        if run.checkpoints is not None:
+            run.checkpoints.look()
         run.places.work.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="run-", dir=run.places.work))
     try:

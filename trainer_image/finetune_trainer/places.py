@@ -19,8 +19,9 @@ class Places:
 
     volumes: one folder that holds a folder for every claim, or the folder of each claim.
     secrets: holds `<name>/<key>` for every secretRef.
-    work: scratch space; checkpoints, the model before it is published.
+    work: scratch space; the model before it is published.
     config_maps: holds `<name>/<key>` for every ConfigMap that a URI names; None where there are none.
+    checkpoints: of interrupted trainings, below a folder for every run; None where this machine keeps none.
     shared_cache: downloads, kept for other runs and used by several at once; None keeps them in `work`.
     on_transfer: told how far a download is.
     private_addresses: let https:// sources reach hosts with private addresses. Off wherever a spec comes from
@@ -32,6 +33,7 @@ class Places:
     work: Path
     config_maps: Path | None = None
     shared_cache: Path | None = None
+    checkpoints: Path | None = None
     on_transfer: OnTransfer = tell_nobody
     private_addresses: bool = False
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from finetune_api import run_file
-from finetune_api.exit_codes import ExitCode
+from finetune_api.exit_codes import USER_ERRORS, ExitCode
 from finetune_api.report import Report
 from finetune_api.run_file import RunFile
 from finetune_trainer.errors import InvalidSpec
@@ -42,12 +42,14 @@ class PodPaths:
     termination: Path = Path(run_file.TERMINATION_FILE)
     config_maps: Path = Path(run_file.CONFIG_MAPS_DIR)
     cache: Path = Path(run_file.CACHE_DIR)
+    checkpoints: Path = Path(run_file.CHECKPOINTS_DIR)
 
     @property
     def places(self) -> Places:
-        """The cache is mounted where the spec has one."""
+        """Cache and checkpoints are mounted where the spec has a claim for them."""
         cache = self.cache if self.cache.is_dir() else None
-        return Places(self.volumes, self.secrets, self.work, self.config_maps, cache)
+        checkpoints = self.checkpoints if self.checkpoints.is_dir() else None
+        return Places(self.volumes, self.secrets, self.work, self.config_maps, cache, checkpoints)
 
 
 def run_in_pod(paths: PodPaths, environment: Mapping[str, str]) -> ExitCode:
@@ -63,7 +65,11 @@ def run_in_pod(paths: PodPaths, environment: Mapping[str, str]) -> ExitCode:
         else:
             reporter = Several([Lines(), *([operator] if operator else [])])
             image = environment.get(run_file.ENV_IMAGE)
-            ending = run_finetune(Run(file, paths.places, reporter, stop, image))
+            run = Run(file, paths.places, reporter, stop, image)
+            ending = run_finetune(run)
+            if run.checkpoints is not None and ending.exit_code in USER_ERRORS:
+                # The run has failed for good: what follows a correction is another run.
+                run.checkpoints.clear()
         _hand_over(ending.report, paths.termination, operator)
     return ExitCode.DONE if ending.exit_code is ExitCode.GATE_NOT_PASSED else ending.exit_code
 

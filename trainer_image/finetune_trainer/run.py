@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from finetune_api.run_file import RunFile
 from finetune_api.status import Phase
+from finetune_trainer.checkpoints import Checkpoints
 from finetune_trainer.interruption import StopRequest
 from finetune_trainer.places import Places
 from finetune_trainer.reporters.protocol import Reporter
@@ -14,13 +15,18 @@ from finetune_trainer.reporters.protocol import Reporter
 
 @dataclass
 class Run:
-    """Handed from stage to stage. image: the trainer's, for lineage; seconds: by stage, so far."""
+    """Handed from stage to stage.
+
+    image: the trainer's, for lineage; checkpoints: once they are looked for, None without a place for them;
+    seconds: by stage, so far.
+    """
 
     file: RunFile
     places: Places
     reporter: Reporter
     stop: StopRequest
     image: str | None = None
+    checkpoints: Checkpoints | None = None
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 

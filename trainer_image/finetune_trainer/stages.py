@@ -33,10 +33,11 @@ from finetune_trainer.models import (
     load_model,
     make_trainable,
 )
-from finetune_trainer.reporting.results import Results, Sources, measurement_notes
+from finetune_trainer.reporting.results import Results, Sources, library_versions, measurement_notes
 from finetune_trainer.run import Run
 from finetune_trainer.sources.fetch import Fetched, fetch_model
 from finetune_trainer.training.guides import fetch_guides, load_guides
+from finetune_trainer.training.saving import Resuming
 from finetune_trainer.training.train import TrainingResult, check_training, train
 
 if TYPE_CHECKING:
@@ -128,9 +129,25 @@ def tune(run: Run, material: Material, scratch: Path) -> TrainingResult:
         evaluate=_selection(run, material),
         stop=run.stop,
         guides=load_guides(material.guides, run.file.spec),
+        resuming=_resuming(run, material),
     )
     run.stop.check()
     return result
+
+
+def _resuming(run: Run, material: Material) -> Resuming | None:
+    if run.checkpoints is None:
+        return None
+    return Resuming(
+        checkpoints=run.checkpoints,
+        spec_hash=run.file.spec_hash,
+        model=material.revision,
+        data=material.training.digest,
+        setting={"device": _device_name(material.model.device), **library_versions()},
+        on_resumed=run.reporter.resumed,
+        on_checkpoint=run.reporter.checkpointed,
+        note=run.note,
+    )
 
 
 def _selection(run: Run, material: Material) -> "Callable[[AnyModel], float] | None":

@@ -44,10 +44,20 @@ class Server:
 class _State:
     phase: Phase = "Preparing"
     training: TrainingProgress | None = None
+    resumed_step: int | None = None
+    checkpoint_step: int | None = None
+    fetched_bytes: int | None = None
+    encoded_inputs: int | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """`trainerStatus`: what has no field of its own travels as a metric."""
-        metrics: dict[str, object] = {"phase": self.phase}
+        metrics: dict[str, object] = {
+            "phase": self.phase,
+            "resumed_step": self.resumed_step,
+            "checkpoint_step": self.checkpoint_step,
+            "fetched_bytes": self.fetched_bytes,
+            "encoded_inputs": self.encoded_inputs,
+        }
         status: dict[str, Any] = {"lastUpdatedTime": datetime.now(UTC).isoformat()}
         if (now := self.training) is not None:
             status["progressPercentage"] = min(100, 100 * now.step // max(1, now.total_steps))
@@ -90,16 +100,25 @@ class OperatorReporter:
         self._end()
 
     def begin(self, phase: Phase) -> None:
-        self._set(lambda state: replace(state, phase=phase), urgent=True)
+        self._set(lambda s: replace(s, phase=phase, fetched_bytes=None, encoded_inputs=None), urgent=True)
 
-    def fetched(self, name: str, done: int, total: int) -> None:
-        """The wire format has no place for it."""
+    def fetched(self, name: str, done: int, total: int) -> None:  # noqa: ARG002 - a sign of life, no more
+        self._set(lambda state: replace(state, fetched_bytes=done), urgent=False)
 
-    def encoded(self, done: int, total: int) -> None:
-        """The wire format has no place for it."""
+    def encoded(self, done: int, total: int) -> None:  # noqa: ARG002 - as above
+        self._set(lambda state: replace(state, encoded_inputs=done), urgent=False)
+
+    def resumed(self, step: int, total_steps: int) -> None:  # noqa: ARG002 - told with every step
+        self._set(lambda state: replace(state, resumed_step=step), urgent=True)
+
+    def checkpointed(self, step: int) -> None:
+        self._set(lambda state: replace(state, checkpoint_step=step), urgent=True)
 
     def trained(self, progress: TrainingProgress) -> None:
-        self._set(lambda state: replace(state, training=progress), urgent=False)
+        self._set(
+            lambda state: replace(state, training=progress, resumed_step=state.resumed_step or 0),
+            urgent=False,
+        )
 
     def note(self, message: str) -> None:
         """Notes are in the full report."""

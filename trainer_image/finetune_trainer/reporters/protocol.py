@@ -19,8 +19,14 @@ class Reporter(Protocol):
     def encoded(self, done: int, total: int) -> None:
         """So many inputs of an evaluation are encoded."""
 
+    def resumed(self, step: int, total_steps: int) -> None:
+        """The training begins after this step, of a checkpoint; 0: it begins at the beginning."""
+
     def trained(self, progress: TrainingProgress) -> None:
         """A training step is done."""
+
+    def checkpointed(self, step: int) -> None:
+        """There is a checkpoint of this step, which another attempt can go on from."""
 
     def note(self, message: str) -> None:
         """Something that a person should know."""
@@ -44,9 +50,17 @@ class Several:
         for reporter in self._reporters:
             reporter.encoded(done, total)
 
+    def resumed(self, step: int, total_steps: int) -> None:
+        for reporter in self._reporters:
+            reporter.resumed(step, total_steps)
+
     def trained(self, progress: TrainingProgress) -> None:
         for reporter in self._reporters:
             reporter.trained(progress)
+
+    def checkpointed(self, step: int) -> None:
+        for reporter in self._reporters:
+            reporter.checkpointed(step)
 
     def note(self, message: str) -> None:
         for reporter in self._reporters:

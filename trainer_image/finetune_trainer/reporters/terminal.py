@@ -44,6 +44,13 @@ class Lines:
         if self._is_due():
             logger.info("encoded %d of %d inputs", done, total)
 
+    def resumed(self, step: int, total_steps: int) -> None:
+        if step:
+            logger.info("going on after step %d of %d", step, total_steps)
+
+    def checkpointed(self, step: int) -> None:
+        logger.info("checkpoint of step %d", step)
+
     def trained(self, progress: TrainingProgress) -> None:
         if self._is_due() or progress.step in {1, progress.total_steps}:
             logger.info("step %d of %d%s", progress.step, progress.total_steps, _details(progress))
@@ -94,6 +101,14 @@ class Bars:
     def encoded(self, done: int, total: int) -> None:
         self._last = f"{total} inputs"
         self._show(done, total, f"{done} of {total} inputs{self._remaining(done, total)}")
+
+    def resumed(self, step: int, total_steps: int) -> None:
+        if step:
+            self.note(f"going on after step {step} of {total_steps}, from a checkpoint")
+            self._show(step, total_steps, "")
+
+    def checkpointed(self, step: int) -> None:
+        """No news at a terminal: whoever interrupts is told then."""
 
     def trained(self, progress: TrainingProgress) -> None:
         loss, speed, left = _loss(progress), _speed(progress), _left(progress)

@@ -1,101 +1,26 @@
-"""What happens around a step: the library's trainer without its records, and a callback that watches it."""
+"""What happens around a step: a callback that watches the library's trainer."""
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
-from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
-import torch
-from sentence_transformers import (
-    CrossEncoderTrainer,
-    MultiVectorEncoderTrainer,
-    SentenceTransformerTrainer,
-    SparseEncoderTrainer,
-)
-from sentence_transformers.base.sampler import DefaultBatchSampler
-from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeightSchedulerCallback
-from sentence_transformers.sparse_encoder.losses import SpladeLoss
-from transformers import PrinterCallback, TrainerCallback
+from transformers import TrainerCallback
 from typing_extensions import override
 
-from finetune_api.loss_table import ModelType
-from finetune_trainer.data.lists import ListCollator
 from finetune_trainer.errors import InvalidSpec
-from finetune_trainer.training.batches import MakeSampler
 from finetune_trainer.training.outcome import StopFlag, TrainingProgress
+from finetune_trainer.training.quiet import Quiet
+from finetune_trainer.training.saving import Saver
 from finetune_trainer.training.selection import BestWeights
-
-if TYPE_CHECKING:
-    from sentence_transformers.base.trainer import BaseTrainer as _Trainer
-else:
-    _Trainer = object
 
 _POINTS = 100
 """Entries of the loss curve."""
 
 
-class Quiet(_Trainer):
-    """What the library's four trainers do here: no model card, which would read all data again and keep
-    examples of it; batches from samplers of our own.
-
-    last_loss: of the latest step, (), on the model's device.
-    """
-
-    last_loss: torch.Tensor
-
-    def __init__(
-        self, *, samplers: Sequence[MakeSampler], listed: frozenset[str] = frozenset(), **arguments: Any
-    ) -> None:
-        """samplers: for each train set in its order, what draws its batches. listed: as for ListCollator."""
-        self._samplers = cycle(samplers)
-        self._listed = listed
-        super().__init__(**arguments)
-        self.remove_callback(PrinterCallback)
-
-    @override
-    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """None: models are published without a card."""
-
-    @override
-    def get_data_collator(self, *args: Any, **options: Any) -> Any:
-        collator = super().get_data_collator(*args, **options)
-        if not self._listed:
-            return collator
-        return ListCollator(
-            **{f.name: getattr(collator, f.name) for f in fields(collator) if f.init}, listed=self._listed
-        )
-
-    @override
-    def get_batch_sampler(self, dataset: Any, *args: Any, **options: Any) -> DefaultBatchSampler:
-        return next(self._samplers)(dataset, *args, **options)
-
-    @override
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        loss: Any = super().compute_loss(*args, **kwargs)
-        self.last_loss = loss.detach()
-        return loss
-
-
-def quiet_trainer(model_type: ModelType) -> type[Quiet]:
-    """The library's trainer for this type of model, with the above in front."""
-    trainers = {
-        "Embedding": SentenceTransformerTrainer,
-        "Reranker": CrossEncoderTrainer,
-        "Sparse": SparseEncoderTrainer,
-        "MultiVector": MultiVectorEncoderTrainer,
-    }
-    return type(f"Quiet{model_type}Trainer", (Quiet, trainers[model_type]), {})
-
-
-def loss_callbacks(losses: Iterable[torch.nn.Module]) -> list[TrainerCallback]:
-    """Regularisers of sparse models begin at nothing: at full weight they would make all values zero."""
-    return [SpladeRegularizerWeightSchedulerCallback(loss) for loss in losses if isinstance(loss, SpladeLoss)]
-
-
 class Loop(TrainerCallback):
-    """After every step: is the loss a number, how far is it, is it time to judge or to stop."""
+    """After every step: is the loss a number, how far is it, is it time to judge, to save or to stop."""
 
     def __init__(
         self,
@@ -105,16 +30,19 @@ class Loop(TrainerCallback):
         on_progress: Callable[[TrainingProgress], None],
         stop: StopFlag | None,
         best: BestWeights | None,
+        saver: Saver | None = None,
     ) -> None:
         self._total_steps = total_steps
         self._batch_size = batch_size
         self._on_progress = on_progress
         self._stop = stop
-        self._best = best
+        self.best = best
+        self._saver = saver
         self._per_point = math.ceil(total_steps / _POINTS)
         self._losses: list[float] = []
         self._seconds = 0.0
         self._last_end = 0.0
+        self._first_step = 1
         self.curve: list[tuple[int, float]] = []
         self.step = 0
         self.stopped = False
@@ -123,6 +51,29 @@ class Loop(TrainerCallback):
         """The trainer whose losses are looked at; it is built with this callback already in it."""
         self._trainer = trainer
 
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        best = self.best.to_json() if self.best is not None else None
+        return {"curve": self.curve, "losses": self._losses, "best": best}
+
+    def take(self, state: Mapping[str, Any], *, step: int, folder: Path) -> None:
+        """Go on where a checkpoint in this folder was."""
+        self.step, self._first_step = step, step + 1
+        self.curve = [(at, loss) for at, loss in state["curve"]]
+        self._losses = list(state["losses"])
+        if self.best is not None:
+            self.best.take(state["best"], folder)
+
+    def is_over(self) -> bool:
+        """Before another step of a training that goes on: whether there is none to make.
+
+        Makes up for a judgement that a stop left out.
+        """
+        if self.best is not None and self.best.is_due(self.step):
+            self._judge(self.best)
+        patience_is_out = self.best is not None and self.best.is_out_of_patience
+        return patience_is_out or self.step == self._total_steps
+
     @override
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.step = state.global_step
@@ -130,11 +81,26 @@ class Loop(TrainerCallback):
         self._measure_step()
         self._record(loss)
         self._on_progress(self._progress(state.epoch, loss))
-        if self._stop is not None and self._stop.is_set():
-            self.stopped = self.step < self._total_steps
+        if self._is_asked_to_stop() or not self._goes_on():
             control.should_training_stop = True
-        elif self._best is not None and self._best.is_due(self.step) and not self._judge(self._best):
-            control.should_training_stop = True
+
+    def _goes_on(self) -> bool:
+        """Judge and save when it is time for it. False when patience has run out, or a stop was asked for."""
+        if self.best is not None and self.best.is_due(self.step) and not self._judge(self.best):
+            return False
+        if self._saver is not None and self.step < self._total_steps and self._saver.is_due():
+            self._saver.save(self._trainer, self)
+            self._last_end = time.monotonic()
+        return not self._is_asked_to_stop()
+
+    def _is_asked_to_stop(self) -> bool:
+        """Then what is done so far is saved. After the last step there is nothing to stop."""
+        if self._stop is None or not self._stop.is_set() or self.step == self._total_steps:
+            return False
+        self.stopped = True
+        if self._saver is not None:
+            self._saver.save(self._trainer, self)
+        return True
 
     def _finite_loss(self) -> float:
         loss = float(self._trainer.last_loss)
@@ -149,7 +115,7 @@ class Loop(TrainerCallback):
     def _measure_step(self) -> None:
         """The first step builds and warms up what the others find ready, so it does not count."""
         now = time.monotonic()
-        if self.step > 1:
+        if self.step > self._first_step:
             self._seconds += now - self._last_end
         self._last_end = now
 
@@ -160,7 +126,7 @@ class Loop(TrainerCallback):
             self._losses = []
 
     def _progress(self, epoch: float, loss: float) -> TrainingProgress:
-        steps = self.step - 1
+        steps = self.step - self._first_step
         per_step = self._seconds / steps if steps and self._seconds else None
         return TrainingProgress(
             step=self.step,

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 class TrainingProgress:
     """How far the training is; told after every step.
 
-    loss: of that step. samples_per_second: rows, over all steps but the first. remaining_seconds: an estimate
-    for the training alone.
+    loss: of that step. samples_per_second: rows, over all steps of this attempt but the first.
+    remaining_seconds: an estimate for the training alone.
     """
 
     step: int
@@ -40,6 +40,8 @@ class TrainingResult:
     selection_curve: (step, metric) of every judgement.
     stopped: ended by the stop flag before its time.
     losses: what each train set was trained with, in words.
+    resumed_at: steps after which an attempt went on from a checkpoint of the one before, oldest first.
+    deviations: in what those attempts differed, so that the result need not be that of a single one.
     """
 
     model: "AnyModel"
@@ -50,3 +52,5 @@ class TrainingResult:
     selection_curve: list[tuple[int, float]] = field(default_factory=list)
     stopped: bool = False
     losses: tuple[str, ...] = ()
+    resumed_at: tuple[int, ...] = ()
+    deviations: tuple[str, ...] = ()

@@ -1,19 +1,27 @@
 """Keeping the best weights of a training, judged on data that no gate reads."""
 
 import math
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune_api.training import Selection
+from finetune_trainer.checkpoints.manifest import Damaged
+from finetune_trainer.checkpoints.tensors import put_back, read_tensors, trained_tensors, write_tensors
 from finetune_trainer.errors import StorageFailed
 
 if TYPE_CHECKING:
     from finetune_trainer.models.kinds import AnyModel
 
+BEST = "best"
+
 
 class BestWeights:
-    """Judges the model at equal shares of the training, keeps the best weights on disk, brings them back."""
+    """Judges the model at equal shares of the training, keeps the best weights on disk, brings them back.
+
+    Only of what is trained: the rest of the model is as it was.
+    """
 
     def __init__(
         self,
@@ -25,7 +33,7 @@ class BestWeights:
     ) -> None:
         self._evaluate = evaluate
         self._patience = selection.patience
-        self._file = folder / "best.safetensors"
+        self._folder = folder / "best"
         self._every = max(1, math.ceil(float(selection.every) * total_steps))
         self._total_steps = total_steps
         self.curve: list[tuple[int, float]] = []
@@ -34,7 +42,9 @@ class BestWeights:
         self._since_best = 0
 
     def is_due(self, step: int) -> bool:
-        return step % self._every == 0 or step == self._total_steps
+        """Whether there is a judgement to make after this step; False once it is made."""
+        judged = bool(self.curve) and self.curve[-1][0] == step
+        return not judged and (step % self._every == 0 or step == self._total_steps)
 
     def judge(self, model: "AnyModel", step: int) -> bool:
         """Judge the model as it is now. False when patience has run out."""
@@ -44,31 +54,48 @@ class BestWeights:
             self._keep(model, step, metric)
         else:
             self._since_best += 1
-        return self._patience is None or self._since_best < self._patience
+        return not self.is_out_of_patience
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        return self._patience is not None and self._since_best >= self._patience
 
     def _keep(self, model: "AnyModel", step: int, metric: float) -> None:
-        from safetensors.torch import save_model
-
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        save_model(model, str(self._file))
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        write_tensors(self._folder, BEST, trained_tensors({"model": model}))
         self.step, self._best, self._since_best = step, metric, 0
 
     def restore(self, model: "AnyModel") -> None:
         """Load the best weights back. Raises StorageFailed unless every one of them is in place."""
         import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file, load_model
 
         if self.step is None:
             return
+        now = trained_tensors({"model": model})
         try:
-            load_model(model, self._file, strict=True)
-            kept = load_file(self._file)
-        except (OSError, SafetensorError, RuntimeError) as error:
+            put_back(self._folder, BEST, now)
+            wrong = [n for n, kept in read_tensors(self._folder, BEST) if not torch.equal(now[n].cpu(), kept)]
+        except (OSError, Damaged) as error:
             raise StorageFailed(
                 "BestWeightsLost", f"the weights of step {self.step}, the best, cannot be read back: {error}"
             ) from error
-        now = model.state_dict()
-        wrong = [name for name, weights in kept.items() if not torch.equal(now[name].cpu(), weights)]
         if wrong:
             raise StorageFailed("BestWeightsLost", f"the model does not hold the best weights of {wrong[0]}")
+
+    def copy_to(self, folder: Path) -> None:
+        """The best weights so far, for a checkpoint."""
+        for path in self._folder.glob(f"{BEST}-*"):
+            shutil.copyfile(path, folder / path.name)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"curve": self.curve, "step": self.step, "best": self._best, "sinceBest": self._since_best}
+
+    def take(self, state: Mapping[str, Any], folder: Path) -> None:
+        """Go on where a checkpoint in this folder was. Its best weights are copied: it will be removed."""
+        self.curve = [(step, metric) for step, metric in state["curve"]]
+        self.step, self._best, self._since_best = state["step"], state["best"], state["sinceBest"]
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        for path in folder.glob(f"{BEST}-*"):
+            shutil.copyfile(path, self._folder / path.name)

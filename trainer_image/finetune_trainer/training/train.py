@@ -1,6 +1,7 @@
 """Fifth stage: the training itself, with the library's trainer.
 
-Nothing leaves this stage but the model in memory and numbers: no checkpoint, no card, no report to anybody.
+Nothing leaves this stage but the model in memory, numbers, and checkpoints where they have a place: no card,
+no report to anybody.
 """
 
 import shutil
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     import torch
 
     from finetune_trainer.models.kinds import AnyModel
-    from finetune_trainer.training.loop import Loop, Quiet
+    from finetune_trainer.training.loop import Loop
+    from finetune_trainer.training.quiet import Quiet
+    from finetune_trainer.training.saving import Resuming, Saver
 
 __all__ = ["StopFlag", "TrainingProgress", "TrainingResult", "check_training", "train"]
 
@@ -47,20 +50,27 @@ def train(
     evaluate: "Callable[[AnyModel], float] | None" = None,
     stop: StopFlag | None = None,
     guides: "Mapping[str, AnyModel] | None" = None,
+    resuming: "Resuming | None" = None,
 ) -> TrainingResult:
     """Tune the model in place, each train set with its loss.
 
     evaluate: the metric of `training.selection`, higher is better; the weights of the best judgement are the
     result. stop: looked at after every step; when set, the result says `stopped`. guides: models that guide
-    losses, by their URI. Raises InvalidData when the data does not fit its loss or does not fill a batch,
-    InvalidSpec when the loss is not finite or does not fit the model, OutOfMemory.
+    losses, by their URI. resuming: where checkpoints are; None: an interruption loses what was done. Raises
+    InvalidData when the data does not fit its loss or does not fill a batch, InvalidSpec when the loss is not
+    finite or does not fit the model, OutOfMemory.
     """
     from finetune_trainer.training.loop import Loop
 
     losses, plan = _plan(model, data, spec)
-    mini_batch_size = min(choose_mini_batch_size(model, spec, loss) for loss in losses)
+    sizes: Mapping[str, int] = {
+        one.name: choose_mini_batch_size(model, spec, loss)
+        for one, loss in zip(data.sets, losses, strict=True)
+    }
+    saver = resuming.saver(data, plan.total_steps, sizes) if resuming is not None else None
+    sizes = saver.mini_batch_sizes if saver is not None else sizes
     folder = work / "training"
-    with storage_errors("training"), _training_errors(mini_batch_size):
+    with storage_errors("training"), _training_errors(min(sizes.values())):
         selection = spec.training.selection
         best = None
         if evaluate and selection:
@@ -71,28 +81,46 @@ def train(
             on_progress=on_progress,
             stop=stop,
             best=best,
+            saver=saver,
         )
         arguments = build_arguments(model, data.sets, spec, total_steps=plan.total_steps, folder=folder)
         built = {
-            set_key(one.name): _build(model, one, loss, spec, guides or {})
+            set_key(one.name): _build(
+                model, one, loss, spec, mini_batch_size=sizes[one.name], guides=guides or {}
+            )
             for one, loss in zip(data.sets, losses, strict=True)
         }
         trainer = _build_trainer(model, built, losses, spec, arguments=arguments, plan=plan, loop=loop)
         loop.attach(trainer)
-        trainer.train()
-        if best is not None:
-            best.restore(model)
+        _run(trainer, loop, saver)
         shutil.rmtree(folder, ignore_errors=True)
     return TrainingResult(
         model=model,
         steps=loop.step,
         loss_curve=loop.curve,
-        mini_batch_size=mini_batch_size,
+        mini_batch_size=min(sizes.values()),
         best_step=best.step if best else None,
         selection_curve=best.curve if best else [],
         stopped=loop.stopped,
         losses=tuple(loss.in_words for loss in losses),
+        resumed_at=tuple(saver.history.resumed_at) if saver else (),
+        deviations=tuple(saver.history.deviations) if saver else (),
     )
+
+
+def _run(trainer: "Quiet", loop: "Loop", saver: "Saver | None") -> None:
+    """From the newest checkpoint or the beginning to the end, or to where a stop was asked for."""
+    model: Any = trainer.model
+    kept = saver.put_back(trainer, loop) if saver is not None else None
+    if kept is None or not (kept.finished or loop.is_over()):
+        trainer.resumed = kept
+        trainer.train(resume_from_checkpoint=str(kept.folder) if kept is not None else None)
+    if loop.stopped or (kept is not None and kept.finished):
+        return
+    if loop.best is not None:
+        loop.best.restore(model)
+    if saver is not None:
+        saver.save_result(trainer, loop)
 
 
 def check_training(model: "AnyModel", data: TrainingData, spec: FinetuneSpec) -> list[str]:
@@ -124,6 +152,8 @@ def _build(
     data: TrainingSet,
     loss: ChosenLoss,
     spec: FinetuneSpec,
+    *,
+    mini_batch_size: int,
     guides: "Mapping[str, AnyModel]",
 ) -> "tuple[datasets.Dataset, torch.nn.Module]":
     """The rows of a set, and the library's loss for them."""
@@ -131,8 +161,7 @@ def _build(
     if spec.model.type == "Reranker":
         set_activation(model, loss)
     guide = guides[loss.guide.uri] if loss.guide else None
-    size = choose_mini_batch_size(model, spec, loss)
-    return rows, build_loss(model, loss, spec.model, size, classes=classes, guide=guide)
+    return rows, build_loss(model, loss, spec.model, mini_batch_size, classes=classes, guide=guide)
 
 
 def _build_trainer(
@@ -145,7 +174,7 @@ def _build_trainer(
     plan: BatchPlan,
     loop: "Loop",
 ) -> "Quiet":
-    from finetune_trainer.training.loop import loss_callbacks, quiet_trainer
+    from finetune_trainer.training.quiet import loss_callbacks, quiet_trainer
 
     rows = {name: one for name, (one, _) in built.items()}
     modules = {name: loss for name, (_, loss) in built.items()}
