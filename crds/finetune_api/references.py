@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune_api.fields import ApiModel, SecretRef
-from finetune_api.runtime import Checkpoints, Output
+from finetune_api.output import Output
+from finetune_api.runtime import Checkpoints
 from finetune_api.uris import ConfigMapUri, PvcUri, TargetUri, Uri, parse_target, parse_uri
 
 

@@ -10,10 +10,12 @@ from finetune_api.evaluation import EvaluationSpec
 from finetune_api.evaluator_args import wrong_argument
 from finetune_api.evaluator_types import TYPES, cel_has_metric, cel_table, has_metric, wrong_metric
 from finetune_api.fields import ApiModel, Rule
+from finetune_api.limits import Limits
 from finetune_api.loss import SPEC_RULES, Loss
 from finetune_api.model import Model
+from finetune_api.output import Output
 from finetune_api.references import Reference, references
-from finetune_api.runtime import Limits, Output, Runtime
+from finetune_api.runtime import Runtime
 from finetune_api.training import Training
 
 _TYPES_FIT = "every evaluator's `type` must be one that measures models of `model.type`"

@@ -81,7 +81,14 @@ def _observed(finetune: Object, found: _Found, around: Surroundings) -> Observed
         ca_certificate=around.ca_certificate,
         now=now,
         listening_since=around.listening_since,
+        service_account=None if job else _service_account(finetune, around.kube),
     )
+
+
+def _service_account(finetune: Object, kube: Kube) -> Object | None:
+    """Never from a watch: whom a pod runs as is decided by what the account says now."""
+    name = (finetune["spec"].get("runtime") or {}).get("serviceAccountName")
+    return kube.get("ServiceAccount", finetune["metadata"]["namespace"], name) if name else None
 
 
 def _is_late(job: Object, pods: tuple[Object, ...], now: datetime, settings: Settings) -> bool:

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     """imagePullPolicy of the trainer's container."""
     trainer_environment: dict[str, str] = {}
     """Variables of every trainer, as a JSON object: a hub's mirror (HF_ENDPOINT), a proxy (HTTPS_PROXY)."""
+    trainer_image_pull_secrets: Annotated[tuple[str, ...], NoDecode] = ()
+    """Secrets that open the registry of trainer images, separated by commas; each finetune's namespace has
+    its own of these names."""
     allow_remote_code: bool = False
     """Whether finetunes may set `model.trustRemoteCode`, and so run Python code that comes with a model."""
     watch_namespaces: Annotated[tuple[str, ...], NoDecode] = ()
@@ -70,7 +73,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least important level that is logged."""
 
-    @field_validator("watch_namespaces", mode="before")
+    @field_validator("watch_namespaces", "trainer_image_pull_secrets", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

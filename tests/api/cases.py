@@ -6,6 +6,7 @@ Models and API server are held against the same tables.
 from typing import Any
 
 from finetune_api.loss import WHOLE, WRAPPERS
+from tests.api.pod_cases import POD_ACCEPTED, POD_BROKEN_RULES, POD_OUT_OF_BOUNDS
 from tests.api.specs import ABSENT, COMMIT, DIGEST, JUDGED, PAIRS
 
 Changes = dict[str, Any]
@@ -323,6 +324,7 @@ BROKEN_RULES: dict[str, tuple[Changes, str]] = {
         {"model.truncateDim": 96, "loss": {"matryoshkaDims": [128, 64]}},
         "`model.truncateDim` must be one of `loss.matryoshkaDims`",
     ),
+    **POD_BROKEN_RULES,
 }
 
 OUT_OF_BOUNDS: dict[str, Changes] = {
@@ -423,6 +425,7 @@ OUT_OF_BOUNDS: dict[str, Changes] = {
     "seventeen gates": {f"evaluation.gates.{n}": {"evaluator": "test", "minimum": "0"} for n in range(1, 17)},
     "an empty selection": {"training": {"selection": {}}},
     "null for a required part": {"model.uri": None},
+    **POD_OUT_OF_BOUNDS,
 }
 
 ACCEPTED: dict[str, Changes] = {
@@ -537,6 +540,7 @@ ACCEPTED: dict[str, Changes] = {
     "a registry to publish to": {"output.uri": "oci://localhost:5000/team/model"},
     "a model from a bucket": {"model.uri": "gs://models/vdr/3-0123456789ab"},
     "a model from a registry": {"model.uri": f"oci://registry.example/team/model@{DIGEST}"},
+    **POD_ACCEPTED,
 }
 
 GOOD_URIS = (

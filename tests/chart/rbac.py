@@ -27,5 +27,7 @@ def violations(role: dict[str, Any]) -> Iterator[str]:
             yield f"{role['kind']} {role['metadata']['name']} must not have nonResourceURLs"
         if "secrets" in resources and (role["kind"] == "ClusterRole" or not rule.get("resourceNames")):
             yield "secrets must stand in a Role, by resourceNames"
+        if "serviceaccounts" in resources and verbs != {"get"}:
+            yield f"serviceaccounts must have get alone, found {sorted(verbs)}"
         if "secrets" in resources and not verbs <= {"get", "update"}:
             yield f"secrets must have get and update alone, found {sorted(verbs)}"

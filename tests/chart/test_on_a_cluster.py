@@ -117,7 +117,13 @@ def test_the_operator_may_do_its_work_in_any_namespace(installed: Cluster, names
     can = _can(installed, OPERATOR, namespace)
     eft = f"{names.GROUP}/{names.PLURAL}"
     asked = [("watch", eft), ("update", f"{eft}.status"), ("create", "batch/jobs"), ("delete", "batch/jobs")]
-    asked += [("watch", "/pods"), ("create", "/configmaps"), ("list", "/events"), ("create", "/events")]
+    asked += [
+        ("get", "/serviceaccounts"),
+        ("watch", "/pods"),
+        ("create", "/configmaps"),
+        ("list", "/events"),
+        ("create", "/events"),
+    ]
     assert [request for request in asked if not can(*request)] == []
 
 
@@ -132,6 +138,7 @@ def test_the_operator_may_do_nothing_else_there(installed: Cluster, namespace: s
         ("patch", "/pods"),
         ("get", "/pods.log"),
     ]
+    asked += [("list", "/serviceaccounts"), ("create", "/serviceaccounts"), ("patch", "/serviceaccounts")]
     asked += [("create", "rbac.authorization.k8s.io/rolebindings"), ("create", "/serviceaccounts.token")]
     assert [request for request in asked if can(*request)] == []
 

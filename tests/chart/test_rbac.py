@@ -28,6 +28,8 @@ def test_no_role_of_the_operator_holds_what_is_forbidden(rendered: Objects) -> N
         {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
         {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get", "list"]},
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["patch"]},
         {"nonResourceURLs": ["/debug"], "verbs": ["get"]},
     ],
     ids=lambda rule: " ".join(rule.get("resources", ["url"]) + rule["verbs"]),

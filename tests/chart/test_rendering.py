@@ -58,6 +58,7 @@ def test_the_crd_can_be_left_to_others_or_to_helm(render: Callable[..., Objects]
         "a pull policy that does not exist": ("trainerImage.pullPolicy=Sometimes", "pullPolicy"),
         "a variable of the operator's own": ("trainerEnvironment.FINETUNE_IMAGE=x", "FINETUNE_IMAGE"),
         "a switch that is no switch": ("metrics.perResource=sometimes", "perResource"),
+        "a pull secret as in a pod": ("trainerImagePullSecrets[0].name=registry", "trainerImagePullSecrets"),
         "a limit that is no quantity": ("resources.limits.memory.size=1", "memory"),
     }.values(),
 )
@@ -87,6 +88,12 @@ def test_variables_of_trainers_reach_the_operator_as_json(render: Callable[..., 
     objects = render("trainerEnvironment.HF_ENDPOINT=https://hub.example.com")
     (told,) = [e["value"] for e in container(objects)["env"] if e["name"] == "FINETUNE_TRAINER_ENVIRONMENT"]
     assert told == '{"HF_ENDPOINT":"https://hub.example.com"}'
+
+
+def test_pull_secrets_of_trainers_reach_the_operator_by_name(render: Callable[..., Objects]) -> None:
+    objects = render("trainerImagePullSecrets={registry,mirror}")
+    told = {e["name"]: e.get("value") for e in container(objects)["env"]}
+    assert told["FINETUNE_TRAINER_IMAGE_PULL_SECRETS"] == "registry,mirror"
 
 
 def test_code_of_models_is_run_only_where_the_chart_says_so(render: Callable[..., Objects]) -> None:

@@ -251,3 +251,24 @@ def test_an_object_that_is_not_ours_to_use_is_not_used(
         create_or_adopt(kube(), JOB, "u1")  # type: ignore[arg-type]
     assert isinstance(raised.value, Stalled | Waiting)
     assert raised.value.reason == reason
+
+
+def test_an_account_is_looked_at_until_the_job_is_made(bench: Bench) -> None:
+    finetune = bench.kube.objects["EmbeddingFinetune", "team", "one"]
+    finetune["spec"]["runtime"] = {"serviceAccountName": "models-reader"}
+    account = {"kind": "ServiceAccount", "metadata": {"namespace": "team", "name": "models-reader"}}
+    bench.kube.add(account)
+    assert bench.look() == 15.0
+    assert bench.writes() == [("update", "EmbeddingFinetune")]
+    account["metadata"]["labels"] = {"embeddings.dev/allow-finetunes": "true"}  # type: ignore[index]
+    bench.kube.add(account)
+    bench.look()
+    assert ("create", "Job") in bench.writes()
+    bench.kube.requests.clear()
+    bench.look()
+    assert ("get", "ServiceAccount") not in bench.kube.requests
+
+
+def test_no_account_is_looked_at_for_a_finetune_that_names_none(bench: Bench) -> None:
+    bench.look()
+    assert ("get", "ServiceAccount") not in bench.kube.requests

@@ -8,6 +8,7 @@ import yaml
 
 from finetune_api.run_file import RunFile
 from finetune_operator.settings import Settings
+from tests.api.pod_cases import POD_ACCEPTED
 from tests.plan import world
 
 Golden = Callable[[str, str], None]
@@ -62,12 +63,15 @@ FULL["runtime"] = {
     "resources": {"requests": {"cpu": 4, "memory": "16Gi"}, "limits": {"cpu": 8, "memory": "32Gi"}},
     "terminationGracePeriodSeconds": 60,
 }
+FULL["runtime"] |= POD_ACCEPTED["a pod with everything"]["runtime"]
 PLAIN = world.changed(world.changed(world.SPEC, "runtime", {"gpusPerNode": 0}), "output", None)
 SPECS = {"usual": world.SPEC, "full": FULL, "plain": PLAIN}
 
 
 def _made(spec: world.Object, settings: Settings = world.SETTINGS) -> tuple[world.Object, world.Object]:
-    config, job = world.decide(world.a_look(world.a_finetune(spec, labels={"team": "a"})), settings).create
+    account = {"metadata": {"name": "any", "labels": {"embeddings.dev/allow-finetunes": "true"}}}
+    look = world.a_look(world.a_finetune(spec, labels={"team": "a"}), service_account=account)
+    config, job = world.decide(look, settings).create
     return config, job
 
 
@@ -113,6 +117,7 @@ def test_only_the_claim_to_publish_to_can_be_written() -> None:
         "/volumes/data.v2": True,
         "/volumes/published": False,
         "/var/cache/finetune": False,
+        "/mnt/own": True,
     }
 
 
@@ -122,8 +127,8 @@ def test_a_cache_on_a_claim_that_is_read_too_is_a_second_mount_of_one_volume() -
     (volume,) = (v for v in pod["volumes"] if v.get("persistentVolumeClaim") == {"claimName": "data"})
     mounts = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == volume["name"]]
     assert mounts == [
-        {"name": volume["name"], "mountPath": "/volumes/data", "readOnly": True},
         {"name": volume["name"], "mountPath": "/var/cache/finetune"},
+        {"name": volume["name"], "mountPath": "/volumes/data", "readOnly": True},
     ]
 
 
@@ -177,7 +182,7 @@ def test_the_pod_fits_pod_security_restricted() -> None:
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    allowed = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
+    allowed = {"configMap", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
     assert {key for volume in pod["volumes"] for key in volume if key != "name"} == allowed
 
 

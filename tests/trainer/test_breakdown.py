@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from finetune_api.pod_settings import PodSettings
 from finetune_api.report import MAX_REPORT_BYTES
+from finetune_api.runtime import Runtime
 from finetune_trainer.comparison.breakdown import build_examples
 from finetune_trainer.comparison.measurement import Measurement, judge_gates
 from finetune_trainer.data.inputs import Collection, LabelledData, RetrievalData
@@ -138,3 +140,14 @@ def test_numbers_that_are_none_are_null() -> None:
 def test_texts_of_the_data_are_nowhere(groups: Any) -> None:
     results = of_rows("Correlation", correlations(), groups=groups)
     assert b"secret" not in to_bytes(build_full_report(results, build_report(results)))
+
+
+def test_what_a_pod_had_of_its_cluster_is_nowhere() -> None:
+    proxy = {"name": "HTTPS_PROXY", "value": "http://user:word@proxy.internal"}
+    spec = a_gated_spec().model_copy(
+        update={"runtime": Runtime(pod=PodSettings.model_validate({"env": [proxy]}))}
+    )
+    results = some_results(spec)
+    full = to_bytes(build_full_report(results, build_report(results)))
+    assert b"proxy.internal" not in full
+    assert json.loads(full)["spec"]["runtime"]["gpusPerNode"] == 1

@@ -58,7 +58,7 @@ def build_job(finetune: Object, spec: FinetuneSpec, run: Run, settings: Settings
             "backoffLimit": max(0, spec.limits.retries - run.retries),
             "podFailurePolicy": {"rules": _failure_rules()},
             "podReplacementPolicy": "Failed",
-            "template": {"metadata": {"labels": _labels(finetune, run)}, "spec": pod},
+            "template": {"metadata": _pod_metadata(finetune, spec, run), "spec": pod},
         },
     }
 
@@ -93,6 +93,13 @@ def _metadata(finetune: Object, run: Run) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _pod_metadata(finetune: Object, spec: FinetuneSpec, run: Run) -> dict[str, Any]:
+    """With what the finetune says of its pod; our own labels cannot be replaced."""
+    said = spec.runtime.pod
+    metadata = {"labels": {**said.labels, **_labels(finetune, run)}, "annotations": dict(said.annotations)}
+    return {key: value for key, value in metadata.items() if value}
 
 
 def _with_labels(metadata: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:

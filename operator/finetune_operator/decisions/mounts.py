@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from finetune_api.pod_settings import PodSettings
 from finetune_api.run_file import (
     CACHE_DIR,
     CHECKPOINTS_DIR,
@@ -16,11 +17,15 @@ from finetune_api.run_file import (
 )  # fmt: skip
 from finetune_api.runtime import Runtime
 from finetune_api.spec import FinetuneSpec
+from finetune_operator.decisions.pod_additions import extra_volumes
 
 TOKEN_SECONDS = 3600
 SECRET_MODE = 0o440
 SHARED_MEMORY = "2Gi"
 """Most that the data workers' batches may take; what they use counts against the memory limit."""
+
+ClaimUse = tuple[str, str, bool]
+"""Claim, path in the container, whether it is read only."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,13 @@ class Mount:
 
 def build_mounts(spec: FinetuneSpec, *, config: str, audience: str) -> list[Mount]:
     """Every mount of the pod. config: name of the run's ConfigMap; audience: of the token to report with."""
-    return [*_own_mounts(config, audience), *_claims(spec), *_secrets(spec), *_config_maps(spec)]
+    return [
+        *_own_mounts(config, audience),
+        *_claims(spec),
+        *_secrets(spec),
+        *_config_maps(spec),
+        *_extra(spec.runtime.pod),
+    ]
 
 
 def volumes_of(mounts: list[Mount]) -> list[dict[str, Any]]:
@@ -62,30 +73,34 @@ def _own_mounts(config: str, audience: str) -> list[Mount]:
 
 
 def _claims(spec: FinetuneSpec) -> Iterator[Mount]:
-    """A mount for every claim that a URI names, of which only the one to publish to can be written.
-
-    And one for the cache and one for the checkpoints, each of which may lie on one of those claims.
-    """
-    named = spec.references()
-    targets = {reference.claim for reference in named if reference.is_target}
-    claims = {reference.claim for reference in named if reference.claim is not None}
-    folders = _folders(spec.runtime)
-    for index, claim in enumerate(sorted(claims | set(folders.values()))):
+    """A mount for every use of a claim; one claim, however it is used, is one volume."""
+    uses = sorted((*_claims_of_uris(spec), *_folders(spec.runtime), *_claims_of_volumes(spec.runtime.pod)))
+    numbers = {claim: number for number, claim in enumerate(dict.fromkeys(claim for claim, *_ in uses))}
+    for claim, path, read_only in uses:
         # Named by number: a claim's name may have dots and 253 characters, a volume's may not.
-        volume = {"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim}}
-        if claim in claims:
-            yield Mount(volume, f"{VOLUMES_DIR}/{claim}", read_only=claim not in targets)
-        for path in (path for path, owner in folders.items() if owner == claim):
-            yield Mount(volume, path, read_only=False)
+        name = f"claim-{numbers[claim]}"
+        yield Mount({"name": name, "persistentVolumeClaim": {"claimName": claim}}, path, read_only)
 
 
-def _folders(runtime: Runtime) -> dict[str, str]:
-    """Folders that the trainer writes to besides its target, with their claims."""
-    wanted = {
-        CACHE_DIR: runtime.cache.claim if runtime.cache else None,
-        CHECKPOINTS_DIR: runtime.checkpoints.claim if runtime.checkpoints else None,
-    }
-    return {path: claim for path, claim in wanted.items() if claim is not None}
+def _claims_of_uris(spec: FinetuneSpec) -> Iterator[ClaimUse]:
+    """Of those only the one to publish to can be written."""
+    targets = {reference.claim for reference in spec.references() if reference.is_target}
+    for claim in {reference.claim for reference in spec.references()} - {None}:
+        yield str(claim), f"{VOLUMES_DIR}/{claim}", claim not in targets
+
+
+def _folders(runtime: Runtime) -> Iterator[ClaimUse]:
+    """Folders that the trainer writes to besides its target."""
+    if runtime.cache:
+        yield runtime.cache.claim, CACHE_DIR, False
+    if runtime.checkpoints and runtime.checkpoints.claim:
+        yield runtime.checkpoints.claim, CHECKPOINTS_DIR, False
+
+
+def _claims_of_volumes(pod: PodSettings) -> Iterator[ClaimUse]:
+    for volume in pod.volumes:
+        if volume.persistent_volume_claim:
+            yield volume.persistent_volume_claim.claim_name, volume.mount_path, bool(volume.read_only)
 
 
 def _secrets(spec: FinetuneSpec) -> Iterator[Mount]:
@@ -100,3 +115,10 @@ def _config_maps(spec: FinetuneSpec) -> Iterator[Mount]:
     for index, name in enumerate(sorted(names)):
         volume = {"name": f"configmap-{index}", "configMap": {"name": name}}
         yield Mount(volume, f"{CONFIG_MAPS_DIR}/{name}")
+
+
+def _extra(pod: PodSettings) -> Iterator[Mount]:
+    for volume, manifest in extra_volumes(pod):
+        if volume.secret:
+            manifest["secret"]["defaultMode"] = SECRET_MODE
+        yield Mount(manifest, volume.mount_path, bool(volume.read_only))

@@ -75,5 +75,7 @@ class Observed:
     """Aware, in UTC."""
     listening_since: datetime
     """When this operator began to take reports: silence before that says nothing."""
+    service_account: Object | None = None
+    """Of `runtime.serviceAccountName`; looked for only while there is no Job."""
     refusal: Stalled | Waiting | None = None
     """What the cluster said to the plan that followed from all this; the next one puts it into status."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from finetune_api.status import FinetuneStatus
-from finetune_operator.decisions import keeping, pod_rules, run_rules
+from finetune_operator.decisions import account_rules, keeping, pod_rules, run_rules
 from finetune_operator.decisions.objects import parse_time
 from finetune_operator.decisions.observed import LiveProgress, Object, Observed
 from finetune_operator.decisions.runs import NAME_TAKEN, next_look
@@ -49,6 +49,7 @@ _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     pod_rules.conclude_a_finished_job,
     run_rules.wait_for_what_is_being_deleted,
     run_rules.replace_an_outdated_config,
+    account_rules.wait_for_an_account_that_allows_it,
 )
 
 

@@ -18,6 +18,7 @@ from finetune_api.run_file import (
 from finetune_api.runtime import Runtime
 from finetune_api.spec import FinetuneSpec
 from finetune_operator.decisions.mounts import Mount, build_mounts, volumes_of
+from finetune_operator.decisions.pod_additions import Entry, placement, plain_variables, variables
 from finetune_operator.settings import Settings
 
 COMMAND = ["finetune-trainer", "pod"]
@@ -42,6 +43,7 @@ def build_pod_spec(
     """The spec of the run's pods; config: name of the run's ConfigMap."""
     mounts = build_mounts(spec, config=config, audience=settings.report_audience)
     return {
+        **placement(spec.runtime, settings),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -62,17 +64,12 @@ def build_pod_spec(
 def _container(
     namespace: str, name: str, runtime: Runtime, settings: Settings, mounts: list[Mount]
 ) -> dict[str, Any]:
-    image = runtime.image or settings.trainer_image
     return {
         "name": CONTAINER,
-        "image": image,
+        "image": _image(runtime, settings),
         "imagePullPolicy": settings.trainer_image_pull_policy,
         "command": COMMAND,
-        "env": [
-            {"name": key, "value": value}
-            for key, value in sorted(_environment(namespace, name, image, settings).items())
-        ]
-        + _threads(runtime),
+        "env": _environment(namespace, name, runtime, settings),
         "resources": _resources(runtime),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -85,26 +82,36 @@ def _container(
     }
 
 
-def _environment(namespace: str, name: str, image: str, settings: Settings) -> dict[str, str]:
+def _environment(namespace: str, name: str, runtime: Runtime, settings: Settings) -> list[Entry]:
+    """Sorted by name. What tells the trainer who it is comes last: nothing replaces it."""
     path = f"/apis/{names.API_VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}/status"
-    return {
-        **_CACHES,
-        **settings.trainer_environment,
-        ENV_IMAGE: image,
+    own = {
+        ENV_IMAGE: _image(runtime, settings),
         ENV_SERVER_URL: f"{settings.report_url.rstrip('/')}{path}",
         ENV_SERVER_CA: f"{CONFIG_DIR}/{CA_FILE}",
         ENV_SERVER_TOKEN: f"{TOKEN_DIR}/token",
         "DISABLE_KUBEFLOW_INTEGRATION": "TRUE",  # the trainer reports itself; two voices would contradict
         "TOKENIZERS_PARALLELISM": "false",  # else every forked data worker warns, and some hang
     }
+    entries = {
+        **_threads(runtime),
+        **plain_variables({**_CACHES, **settings.trainer_environment}),
+        **variables(runtime.pod),
+        **plain_variables(own),
+    }
+    return [entries[key] for key in sorted(entries)]
 
 
-def _threads(runtime: Runtime) -> list[dict[str, Any]]:
+def _threads(runtime: Runtime) -> dict[str, Entry]:
     """As many as the container may use: one for every core of the node wait for each other when throttled."""
     if "cpu" not in runtime.resources.limits:
-        return []
+        return {}
     limit = {"containerName": CONTAINER, "resource": "limits.cpu"}
-    return [{"name": "OMP_NUM_THREADS", "valueFrom": {"resourceFieldRef": limit}}]
+    return {"OMP_NUM_THREADS": {"name": "OMP_NUM_THREADS", "valueFrom": {"resourceFieldRef": limit}}}
+
+
+def _image(runtime: Runtime, settings: Settings) -> str:
+    return runtime.image or settings.trainer_image
 
 
 def _resources(runtime: Runtime) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finetune_api.output import Output
 from finetune_api.run_file import RunFile
-from finetune_api.runtime import Output
 from finetune_api.uris import HfTarget, OciTarget, PvcUri, StoreUri, parse_target
 from finetune_trainer.errors import TargetInUse
 from finetune_trainer.places import Places

@@ -10,6 +10,7 @@ from typing import Any
 
 from finetune_api.evaluator_types import named_similarity
 from finetune_api.report import Report
+from finetune_api.spec import FinetuneSpec
 from finetune_trainer.comparison.breakdown import build_examples
 from finetune_trainer.comparison.measurement import Measurement, deciding_metrics, shown_metrics
 from finetune_trainer.comparison.statistics import CONFIDENCE
@@ -45,8 +46,14 @@ def build_full_report(results: Results, report: Report) -> Json:
         },
         "device": results.device,
         "seconds": {stage: round(seconds, 3) for stage, seconds in results.seconds.items()},
-        "spec": run.spec.to_dict(),
+        "spec": _spec(run.spec),
     }
+
+
+def _spec(spec: FinetuneSpec) -> Json:
+    """Without `runtime.pod`: variables and volumes of the cluster are nothing for whoever reads a model."""
+    content = spec.to_dict()
+    return {**content, "runtime": {k: v for k, v in content["runtime"].items() if k != "pod"}}
 
 
 def to_bytes(full: Json) -> bytes:
