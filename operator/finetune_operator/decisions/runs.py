@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from finetune_api.runtime import Limits
+from finetune_api.limits import Limits
 from finetune_api.status import FinetuneStatus
 from finetune_operator.decisions.conditions import find
 from finetune_operator.decisions.objects import is_being_deleted, name_of, parse_time
