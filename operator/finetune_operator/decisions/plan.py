@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from finetune_api.status import FinetuneStatus
-from finetune_operator.decisions import account_rules, keeping, pod_rules, run_rules
+from finetune_operator.decisions import account_rules, job_rules, keeping, pod_rules, run_rules
 from finetune_operator.decisions.objects import parse_time
 from finetune_operator.decisions.observed import LiveProgress, Object, Observed
 from finetune_operator.decisions.runs import NAME_TAKEN, next_look
@@ -43,12 +43,12 @@ _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     run_rules.look_again_at_a_run_that_is_over,
     # From here on the run is to go on. What is not ours is neither used nor deleted.
     run_rules.refuse_names_that_are_taken,
-    run_rules.wait_for_the_previous_job,
-    run_rules.replace_an_outdated_job,
+    job_rules.wait_for_the_previous_job,
+    job_rules.replace_an_outdated_job,
     # Before the look for deletions: what a finished Job found counts, also while somebody deletes it.
     pod_rules.conclude_a_finished_job,
-    run_rules.wait_for_what_is_being_deleted,
-    run_rules.replace_an_outdated_config,
+    job_rules.wait_for_what_is_being_deleted,
+    job_rules.replace_an_outdated_config,
     account_rules.wait_for_an_account_that_allows_it,
 )
 
@@ -83,7 +83,7 @@ def _first_hit(situation: Situation) -> Step | None:
 def _go_on(situation: Situation) -> Step:
     """Nothing stands in the way of the run."""
     job = situation.observed.job
-    return run_rules.make_the_job(situation) if job is None else pod_rules.follow_the_job(situation, job)
+    return job_rules.make_the_job(situation) if job is None else pod_rules.follow_the_job(situation, job)
 
 
 def _stall(situation: Situation, error: Stalled) -> Step:

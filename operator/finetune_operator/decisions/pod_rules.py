@@ -14,6 +14,7 @@ from finetune_operator.decisions.failures import (
     failure_without_report,
 )
 from finetune_operator.decisions.gate_rules import judge_fresh
+from finetune_operator.decisions.job_rules import JOB_RECREATED, STARTING, config_map, starting_message
 from finetune_operator.decisions.jobs import end_of, ended_at
 from finetune_operator.decisions.objects import created_at, uid_of
 from finetune_operator.decisions.observed import LiveProgress, Object
@@ -25,7 +26,6 @@ from finetune_operator.decisions.pods import (
     unfinished_pod,
 )
 from finetune_operator.decisions.problems import problem_of
-from finetune_operator.decisions.run_rules import JOB_RECREATED, STARTING, config_map, starting_message
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import ended, failed, on_its_way
 from finetune_operator.decisions.steps import Step, deletions

@@ -1,33 +1,22 @@
-"""Which run there should be: the rules of `plan` before a Job of the present run goes on."""
+"""Which run there should be: the rules of `plan` that come before any look at its Job."""
 
 from finetune_api.arguments import check_args
 from finetune_api.refusals import Refused
-from finetune_api.status import FinetuneStatus
 from finetune_operator.decisions.accounting import stop
 from finetune_operator.decisions.gate_rules import judge_stored
-from finetune_operator.decisions.jobs import spec_hash_of
-from finetune_operator.decisions.manifests import build_config_map, build_job
 from finetune_operator.decisions.objects import (
-    created_at,
-    format_time,
     is_being_deleted,
     is_controlled_by,
     name_of,
 )
-from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.outcome import stored_report
-from finetune_operator.decisions.runs import NAME_TAKEN, awaits_previous_job
+from finetune_operator.decisions.runs import NAME_TAKEN
 from finetune_operator.decisions.situation import Situation
-from finetune_operator.decisions.statuses import failed, on_its_way
-from finetune_operator.decisions.steps import Kind, Step, begin_next, deletions
-from finetune_operator.errors import Stalled, Waiting
-
-DELETION_POLL_SECONDS = 2.0
-"""Between looks for an object that is going away; its last event usually comes first."""
+from finetune_operator.decisions.statuses import failed
+from finetune_operator.decisions.steps import Step, begin_next
+from finetune_operator.errors import Stalled
 
 SPEC_CHANGED = "SpecChanged"
-STARTING = "Starting"
-JOB_RECREATED = "JobRecreated"
 
 
 def leave_what_is_being_deleted(situation: Situation) -> Step | None:
@@ -109,96 +98,3 @@ def refuse_names_that_are_taken(situation: Situation) -> Step | None:
             )
             raise Stalled(NAME_TAKEN, message)
     return None
-
-
-def wait_for_the_previous_job(situation: Situation) -> Step | None:
-    """Two pods must never work at the same time for one finetune."""
-    previous = situation.observed.previous_job
-    if previous is None or not awaits_previous_job(situation.observed.finetune):
-        return None
-    if not is_controlled_by(previous, situation.uid):
-        return None
-    return Step(
-        _still_pending(situation),
-        delete=deletions(situation, "Job", previous),
-        requeue_after_seconds=DELETION_POLL_SECONDS,
-    )
-
-
-def replace_an_outdated_job(situation: Situation) -> Step | None:
-    """A Job of ours for another spec: made by a look that ended before its status was written."""
-    job = situation.observed.job
-    if job is None or spec_hash_of(job) == situation.run.spec_hash:
-        return None
-    message = f"Job {name_of(job)} was made for an earlier spec and is being replaced."
-    return Step(
-        on_its_way(situation, phase="Pending", reason=SPEC_CHANGED, message=message),
-        delete=deletions(situation, "Job", job),
-        requeue_after_seconds=DELETION_POLL_SECONDS,
-    )
-
-
-def wait_for_what_is_being_deleted(situation: Situation) -> Step | None:
-    job, config = situation.observed.job, situation.observed.config
-    if job is not None and is_being_deleted(job):
-        raise _terminating("Job", job)
-    if job is None and config is not None and is_being_deleted(config):
-        raise _terminating("ConfigMap", config)
-    return None
-
-
-def replace_an_outdated_config(situation: Situation) -> Step | None:
-    """A ConfigMap never changes, so that a run reads one thing only; before its Job it can be replaced."""
-    job, config = situation.observed.job, situation.observed.config
-    if job is not None or config is None or config.get("data") == config_map(situation)["data"]:
-        return None
-    return Step(
-        _still_pending(situation),
-        delete=deletions(situation, "ConfigMap", config),
-        requeue_after_seconds=DELETION_POLL_SECONDS,
-    )
-
-
-def make_the_job(situation: Situation) -> Step:
-    """ConfigMap first: the pod mounts it."""
-    observed, run = situation.observed, situation.run
-    missing = () if observed.config else (config_map(situation),)
-    job = build_job(observed.finetune, situation.spec, run, situation.settings)
-    reason, message = STARTING, starting_message(run.job)
-    if run.start_time is not None:
-        reason = JOB_RECREATED
-        message = f"Job {run.job} was gone in the middle of the run and was made again: the run starts over."
-    begun = run.model_copy(update={"start_time": run.start_time or format_time(situation.now)})
-    status = on_its_way(situation, phase="Starting", reason=reason, message=message, run=begun)
-    return Step(status, create=(*missing, job))
-
-
-def starting_message(job: str) -> str:
-    return f"Job {job} was made; its pod comes up."
-
-
-def _still_pending(situation: Situation) -> FinetuneStatus:
-    """What the status says already, of the present generation."""
-    before = situation.reconciling
-    reason = before.reason if before else STARTING
-    message = before.message if before else starting_message(situation.run.job)
-    return on_its_way(situation, phase="Pending", reason=reason, message=message)
-
-
-def _terminating(kind: Kind, thing: Object) -> Waiting:
-    since = created_at(thing)
-    made = f" (made {format_time(since)})" if since else ""
-    message = f"{kind} {name_of(thing)}{made} is still being deleted; the run goes on when it is gone."
-    return Waiting(f"{kind}Terminating", message, DELETION_POLL_SECONDS)
-
-
-def config_map(situation: Situation) -> Object:
-    """The run's ConfigMap as it is to be."""
-    observed = situation.observed
-    return build_config_map(
-        observed.finetune,
-        situation.spec,
-        situation.run,
-        observed.ca_certificate,
-        allow_remote_code=situation.settings.allow_remote_code,
-    )
