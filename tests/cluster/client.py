@@ -21,6 +21,7 @@ WATCH_SECONDS = 300
 IDLE_CONNECTIONS = 16
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+JSON = "application/json"
 
 
 class ApiError(Exception):
@@ -55,9 +56,9 @@ class Client:
                 return None
             raise
 
-    def list(self, path: str, **query: str) -> Dict:
+    def list(self, path: str, *, accept: str = JSON, **query: str) -> Dict:
         """A list object with its resourceVersion."""
-        return self.request("GET", path, query=query)
+        return self.request("GET", path, query=query, accept=accept)
 
     def create(self, path: str, body: Dict) -> Dict:
         """POST."""
@@ -79,7 +80,7 @@ class Client:
             if error.status != http.HTTPStatus.NOT_FOUND:
                 raise
 
-    def watch(self, path: str, **query: str) -> Iterator[Dict]:
+    def watch(self, path: str, *, accept: str = JSON, **query: str) -> Iterator[Dict]:
         """Events until the server ends the watch. Raises ApiError(410) when a new list is needed."""
         connection = self._connect(timeout=WATCH_SECONDS + 30)
         try:
@@ -89,7 +90,7 @@ class Client:
                 "timeoutSeconds": str(WATCH_SECONDS),
                 "allowWatchBookmarks": "true",
             }
-            connection.request("GET", _url(path, options))
+            connection.request("GET", _url(path, options), headers={"Accept": accept})
             response = connection.getresponse()
             _raise_for(response.status, b"" if response.status < 300 else response.read())
             while line := response.readline():
@@ -109,10 +110,11 @@ class Client:
         body: Dict | None = None,
         *,
         query: dict[str, str] | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> Dict:
         """One exchange; the answer as a dict."""
-        content = self.raw(method, path, body, query=query, content_type=content_type)
+        content = self.raw(method, path, body, query=query, content_type=content_type, accept=accept)
         answer: Dict = json.loads(content or b"{}")
         return answer
 
@@ -123,11 +125,12 @@ class Client:
         body: Dict | None = None,
         *,
         query: dict[str, str] | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> bytes:
         """One exchange; the answer as it came."""
         payload = None if body is None else json.dumps(body).encode()
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         url = _url(path, query or {})
         for last in (False, True):
             kept = self._take_idle()
