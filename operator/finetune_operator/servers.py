@@ -2,17 +2,19 @@
 
 import asyncio
 import contextlib
+import functools
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-# A connection must say its first request within this, handshake included; pods do so at once.
-FIRST_REQUEST_SECONDS = 10.0
+from finetune_operator.connections import Connections
+
 IDLE_SECONDS = 120.0
 SHUTDOWN_SECONDS = 1.0
+PIECE_BYTES = 64 * 1024
 
 
 def health_app(render: Callable[[], Iterator[bytes]], is_alive: Callable[[], bool]) -> web.Application:
@@ -28,9 +30,15 @@ def health_app(render: Callable[[], Iterator[bytes]], is_alive: Callable[[], boo
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text="ok")
 
+    rendering: asyncio.Task[bytes] | None = None
+
     async def metrics(_: web.Request) -> web.Response:
-        text = await asyncio.to_thread(lambda: b"".join(render()))
-        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        """Those who ask at the same time get the same text, each at their own pace and without a copy."""
+        nonlocal rendering
+        if rendering is None or rendering.done():
+            rendering = asyncio.create_task(asyncio.to_thread(lambda: b"".join(render())), name="metrics")
+        text = await asyncio.shield(rendering)
+        return web.Response(body=_pieces(text), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.router.add_get("/healthz", healthz)
@@ -39,13 +47,17 @@ def health_app(render: Callable[[], Iterator[bytes]], is_alive: Callable[[], boo
     return app
 
 
+async def _pieces(text: bytes) -> AsyncIterator[bytes]:
+    """As a whole it would be copied into the buffer of every connection whose client is slow to read."""
+    for start in range(0, len(text), PIECE_BYTES):
+        yield text[start : start + PIECE_BYTES]
+
+
 @contextlib.asynccontextmanager
 async def serving(
     app: web.Application, *, address: str, port: int, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[None]:
     """Serve the app while the context lasts. Raises OSError when the port is taken."""
-    patience = _Patience()
-    app.middlewares.insert(0, patience.first_request)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -53,52 +65,22 @@ async def serving(
         keepalive_timeout=IDLE_SECONDS,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
+    connections = Connections(functools.partial(_make_handler, runner), tls)
+    app.middlewares.insert(0, connections.watch)
     await runner.setup()
+    loop = asyncio.get_running_loop()
     try:
-        async with await _listen(runner, patience, address, port, tls):
+        server = await loop.create_server(connections.accept, address, port, reuse_address=True)
+        try:
             yield
+        finally:
+            server.close()
     finally:
         await runner.cleanup()
+        connections.close()
 
 
-async def _listen(
-    runner: web.AppRunner, patience: "_Patience", address: str, port: int, tls: ssl.SSLContext | None
-) -> asyncio.Server:
-    """What aiohttp's own site does, with patience."""
-    make = runner.server
-    if make is None:
+def _make_handler(runner: web.AppRunner) -> RequestHandler:
+    if runner.server is None:
         raise RuntimeError("the runner must be set up first")
-    seconds = None if tls is None else FIRST_REQUEST_SECONDS
-    return await asyncio.get_running_loop().create_server(
-        lambda: patience.arm(make()),
-        address,
-        port,
-        ssl=tls,
-        ssl_handshake_timeout=seconds,
-        reuse_address=True,
-    )
-
-
-class _Patience:
-    """Closes connections that never come to their first request: aiohttp would wait for ever."""
-
-    def __init__(self) -> None:
-        self._timers: dict[RequestHandler, asyncio.TimerHandle] = {}
-
-    def arm(self, connection: RequestHandler) -> RequestHandler:
-        timer = asyncio.get_running_loop().call_later(FIRST_REQUEST_SECONDS, self._end, connection)
-        self._timers[connection] = timer
-        return connection
-
-    @web.middleware
-    async def first_request(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        if timer := self._timers.pop(request.protocol, None):
-            timer.cancel()
-        return await handler(request)
-
-    def _end(self, connection: RequestHandler) -> None:
-        del self._timers[connection]
-        if connection.transport is not None:
-            connection.transport.abort()
+    return runner.server()
