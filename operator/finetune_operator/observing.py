@@ -28,8 +28,8 @@ class Surroundings:
     now: Callable[[], datetime]
     may_act: Callable[[], bool]
     """Whether this replica still leads. A process that was stopped for a while must not write on."""
-    written: Callable[[Object, dict[str, Any]], None] = lambda *_: None
-    """Told of each status that was written: the finetune as it was read, and the status that it has now."""
+    written: Callable[[Observed, dict[str, Any]], None] = lambda *_: None
+    """Told of each status that was written, and of what it followed from."""
 
 
 def observe(view: View, around: Surroundings) -> Observed | None:

@@ -108,7 +108,7 @@ def act(
             create(manifest, uid_of(observed.finetune))
     except (Stalled, Waiting) as refusal:
         decision = plan(replace(observed, refusal=refusal), around.settings)
-    _put_status(observed.finetune, decision, around)
+    _put_status(observed, decision, around)
     return decision
 
 
@@ -148,7 +148,8 @@ def _finetune_of(child: Object) -> Key:
     return Key(child["metadata"]["namespace"], child["metadata"]["labels"][names.LABEL_FINETUNE])
 
 
-def _put_status(finetune: Object, decision: Plan, around: Surroundings) -> None:
+def _put_status(observed: Observed, decision: Plan, around: Surroundings) -> None:
+    finetune = observed.finetune
     before = finetune.get("status") or {}
     extra = {
         "key": "/".join((finetune["metadata"]["namespace"], name_of(finetune))),
@@ -164,7 +165,7 @@ def _put_status(finetune: Object, decision: Plan, around: Surroundings) -> None:
     written = around.kube.put_status(_with_status(finetune, decision.status))
     around.memory.observe(written)
     around.memory.views.wrote(key_of(finetune), written)
-    around.written(finetune, decision.status)
+    around.written(observed, decision.status)
     logger.info("status", extra=extra)
     for announcement in announcements(before, decision.status):
         _announce(build_event(finetune, announcement, around.now()), around.kube)

@@ -1,5 +1,6 @@
 """What /metrics says of the operator's work and of all runs together."""
 
+import json
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +12,7 @@ from finetune_operator.kube import ApiFailure
 from finetune_operator.memory import Memory
 from finetune_operator.metrics import OperatorMetrics
 from finetune_operator.metrics.runs import MAX_REASONS, OTHER, BoundedWords
+from tests.plan import world
 
 RUN = {"number": 1, "startTime": "2026-01-01T00:00:00Z"}
 ENDED = {**RUN, "completionTime": "2026-01-01T01:00:00Z"}
@@ -25,10 +27,13 @@ def value(metrics: OperatorMetrics, name: str, **labels: str) -> float | None:
     return metrics.registry.client.get_sample_value(f"embedding_finetune_{name}", labels)
 
 
-def write(metrics: OperatorMetrics, before: dict[str, Any], after: dict[str, Any], *, gpus: int = 1) -> None:
-    metadata = {"namespace": "team", "name": "one"}
+def write(
+    metrics: OperatorMetrics, before: dict[str, Any], after: dict[str, Any], *, gpus: int = 1, **seen: Any
+) -> None:
+    metadata = {"namespace": "team", "name": "one", "uid": "u1"}
     spec = {"runtime": {"gpusPerNode": gpus}}
-    metrics.runs.count({"metadata": metadata, "spec": spec, "status": before}, after)
+    finetune = {"metadata": metadata, "spec": spec, "status": before}
+    metrics.runs.count(world.a_look(finetune, **seen), after)
 
 
 def test_the_operators_own_work_is_counted(metrics: OperatorMetrics) -> None:
@@ -111,10 +116,21 @@ def test_a_past_run_that_had_ended_is_not_counted_again(metrics: OperatorMetrics
 
 
 def test_retries_are_counted_by_reason_and_interruptions_apart(metrics: OperatorMetrics) -> None:
-    conditions = [{"type": "Ready", "status": "Unknown", "reason": "OutOfMemory"}]
-    write(metrics, {"run": RUN}, {"run": {**RUN, "retries": 1, "interruptions": 2}, "conditions": conditions})
+    after = {"run": {**RUN, "retries": 1, "interruptions": 2}}
+    write(metrics, {"run": RUN}, after, pods=(world.a_finished_pod(137, reason="OOMKilled"),))
+    write(metrics, after, {"run": {**RUN, "retries": 2, "interruptions": 2}})
     assert value(metrics, "run_retries_total", reason="OutOfMemory") == 1
+    assert value(metrics, "run_retries_total", reason="PodGone") == 1
     assert value(metrics, "run_interruptions_total", namespace="team") == 2
+
+
+def test_what_plan_writes_of_a_failed_attempt_is_what_is_counted(metrics: OperatorMetrics) -> None:
+    reported = world.a_report("Failed", failure={"reason": "DiskOnFire", "message": "", "retryable": True})
+    pods = (world.a_finished_pod(1, json.dumps(reported)),)
+    observed = world.a_look(world.started(), job=world.a_job(status={"failed": 1}), pods=pods)
+    metrics.runs.count(observed, world.decide(observed).status)
+    assert value(metrics, "run_retries_total", reason="DiskOnFire") == 1
+    assert value(metrics, "namespace_gpu_seconds_total", namespace="team-a") == 0
 
 
 def test_reasons_that_an_image_invents_do_not_become_series_without_end() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from finetune_operator.decisions.observed import Observed
 from finetune_operator.errors import Stalled, Waiting
 from finetune_operator.kube import ApiFailure, Conflict
 from finetune_operator.memory import Key, Memory
@@ -77,12 +78,12 @@ def test_a_new_finetune_gets_its_objects_and_one_status_write(bench: Bench) -> N
 
 
 def test_each_status_that_is_written_is_told_with_the_one_before(bench: Bench) -> None:
-    told: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    bench.around = replace(bench.around, written=lambda finetune, after: told.append((finetune, after)))
+    told: list[tuple[Observed, dict[str, Any]]] = []
+    bench.around = replace(bench.around, written=lambda observed, after: told.append((observed, after)))
     bench.look()
     bench.look()
-    ((finetune, after),) = told
-    assert finetune["status"] == {"observedGeneration": -1}
+    ((observed, after),) = told
+    assert observed.finetune["status"] == {"observedGeneration": -1}
     assert after == bench.status()
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from finetune_api.exit_codes import ExitCode
 from finetune_api.status import Failure
+from finetune_operator.decisions.attempts import report_of
 from finetune_operator.decisions.jobs import end_of, is_complete
 from finetune_operator.decisions.objects import name_of, true_condition
-from finetune_operator.decisions.observed import Object
+from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.pods import newest_finished, terminated
 from finetune_operator.decisions.texts import clip, log_tail, sentence, without_credentials
 
@@ -72,6 +73,12 @@ def failure_without_report(job: Object, pods: Sequence[Object]) -> Failure:
         f"Job {name_of(job)} failed: {sentence(without_credentials(text))} No pod of it is left to tell why."
     )
     return _failure(_word(end.get("reason") or "", "JobFailed"), message, _AGAIN, True)
+
+
+def failure_of_attempt(pod: Object, observed: Observed, run: int) -> Failure:
+    """Why this finished pod of that run failed: its Report knows more than the cluster."""
+    report = report_of(pod, observed, run)
+    return (report.failure if report else None) or failure_of_pod(pod)
 
 
 def failure_of_pod(pod: Object) -> Failure:

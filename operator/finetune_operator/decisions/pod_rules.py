@@ -10,7 +10,7 @@ from finetune_operator.decisions.attempts import report_of
 from finetune_operator.decisions.failures import (
     MAX_HINT,
     MAX_MESSAGE,
-    failure_of_pod,
+    failure_of_attempt,
     failure_without_report,
 )
 from finetune_operator.decisions.gate_rules import judge_fresh
@@ -150,8 +150,7 @@ def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
     before = situation.reconciling
     last = newest_finished(situation.observed.pods)
     if last is not None:
-        report = report_of(last, situation.observed, run.number)
-        failure = (report.failure if report else None) or failure_of_pod(last)
+        failure = failure_of_attempt(last, situation.observed, run.number)
         most = situation.spec.limits.retries + 1
         text = f"An attempt ended with {failure.reason}: {sentence(failure.message)}"
         return RETRYING, f"{text} Another one comes, of at most {most}."

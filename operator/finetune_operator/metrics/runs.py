@@ -8,8 +8,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from finetune_operator.decisions.failures import failure_of_attempt
 from finetune_operator.decisions.objects import parse_time
-from finetune_operator.decisions.observed import Object
+from finetune_operator.decisions.observed import Observed
+from finetune_operator.decisions.pods import newest_finished
 from finetune_operator.memory import gpus_of
 from finetune_operator.metrics.registry import Registry
 
@@ -23,7 +25,7 @@ DURATION_BUCKETS = (
 )  # fmt: skip
 WAITING_BUCKETS = (1.0, 5.0, 15.0, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 4 * HOUR, 24 * HOUR)
 MAX_REASONS = 64
-OTHER = "Other"
+OTHER, POD_GONE = "Other", "PodGone"
 
 
 class RunMetrics:
@@ -66,8 +68,9 @@ class RunMetrics:
         )
         self._reasons = BoundedWords(MAX_REASONS)
 
-    def count(self, finetune: Object, after: Status) -> None:
-        """finetune: as it was read; after: the status that was written."""
+    def count(self, observed: Observed, after: Status) -> None:
+        """after: the status that was written."""
+        finetune = observed.finetune
         before, namespace = finetune.get("status") or {}, finetune["metadata"]["namespace"]
         grown, gpus = _growth(before, after), gpus_of(finetune.get("spec") or {})
         self.gpu.labels(namespace).inc(grown("activeSeconds") * gpus)
@@ -75,7 +78,7 @@ class RunMetrics:
         self.interruptions.labels(namespace).inc(grown("interruptions"))
         self.lost_steps.labels(namespace).inc(grown("lostSteps"))
         if retries := grown("retries"):
-            self.retries.labels(self._reasons.take(reason_of(after))).inc(retries)
+            self.retries.labels(self._reasons.take(reason_of(observed, after))).inc(retries)
         if superseded(before, after):
             self.ended.labels(namespace, "Superseded").inc()
         if outcome := outcome_of(before, after):
@@ -130,9 +133,10 @@ def superseded(before: Status, after: Status) -> bool:
     return newest.get("outcome") == "Superseded" and newest.get("number") not in known
 
 
-def reason_of(status: Status) -> str:
-    """Of the Ready condition, which every state has."""
-    return next((c["reason"] for c in status.get("conditions") or [] if c["type"] == "Ready"), OTHER)
+def reason_of(observed: Observed, after: Status) -> str:
+    """Why the newest attempt failed; POD_GONE when no pod is left to tell."""
+    pod = newest_finished(observed.pods)
+    return POD_GONE if pod is None else failure_of_attempt(pod, observed, after["run"]["number"]).reason
 
 
 def _time(run: dict[str, Any], field: str) -> datetime | None:
