@@ -112,7 +112,7 @@ def test_a_run_that_gives_way_to_another_is_superseded(metrics: OperatorMetrics)
 
 def test_a_past_run_that_had_ended_is_not_counted_again(metrics: OperatorMetrics) -> None:
     write(metrics, {"run": ENDED}, {"run": {"number": 2}, "history": [{"number": 1, "outcome": "Failed"}]})
-    assert value(metrics, "runs_total", namespace="team", outcome="Failed") is None
+    assert value(metrics, "runs_total", namespace="team", outcome="Failed") == 0
 
 
 def test_retries_are_counted_by_reason_and_interruptions_apart(metrics: OperatorMetrics) -> None:

@@ -1,71 +1,216 @@
-"""A real Prometheus scrapes the operator and answers for what was gained."""
+"""A real Prometheus scrapes the operator, and answers what a platform team asks it."""
 
-import json
+import re
 import subprocess
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from finetune_api.status import Progress
+from finetune_operator.memory import Key
 from tests.cluster.binaries import require_program
-from tests.cluster.ports import reserve
 from tests.cluster.waiting import eventually
 from tests.operator.conftest import Finetunes
 from tests.operator.process import Operator
+from tests.operator.scraping import Prometheus, exporting, running_prometheus
+from tests.operator.test_metrics import LIVE, PRIMARY, RUN, Scrape, a_finetune
+from tests.plan import world
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # programs may have to be built first
-
-Query = Any
+PAGE = Path(__file__).parents[2] / "docs/metrics.md"
+QUESTIONS = re.findall(r"^([^\n]+)\n\n```promql\n(.*?)```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+ENDED = {**RUN, "completionTime": "2026-01-01T01:00:00Z", "activeSeconds": 3000, "wastedSeconds": 300}
+ARTIFACT = {"uri": "s3://m/1", "digest": "sha256:0", "run": 1, "report": "s3://m/1/report.json"}
 
 
 @pytest.fixture
-def prometheus(operator: Operator, tmp_path: Path) -> Iterator[str]:
-    """Its URL; it scrapes the operator every second."""
-    program = require_program("prometheus", "prometheus")
-    target = operator.health_url.removeprefix("http://")
-    jobs = [{"job_name": "operator", "static_configs": [{"targets": [target]}]}]
-    config = tmp_path / "prometheus.yaml"
-    config.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
-    with reserve(1) as (port,), (tmp_path / "log").open("wb") as log:
-        options = [f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}"]
-        listen = f"--web.listen-address=127.0.0.1:{port}"
-        process = subprocess.Popen([program, *options, listen], stdout=log, stderr=log)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
+def prometheus(operator: Operator, tmp_path: Path) -> Iterator[Prometheus]:
+    """It scrapes the operator every second."""
+    with running_prometheus(operator.health_url.removeprefix("http://"), tmp_path, every="1s") as prometheus:
+        yield prometheus
 
 
-def ask(url: str, query: str) -> list[dict[str, Any]]:
-    """Result of an instant query; nothing while Prometheus comes up."""
-    parameters = urllib.parse.urlencode({"query": query})
-    try:
-        with urllib.request.urlopen(f"{url}/api/v1/query?{parameters}", timeout=10) as answer:  # noqa: S310 - http
-            return list(json.loads(answer.read())["data"]["result"])
-    except OSError:
-        return []
-
-
+@pytest.mark.cluster
+@pytest.mark.timeout(1800)
 def test_prometheus_answers_for_the_gain_until_the_finetune_is_deleted(
-    prometheus: str, finetunes: Finetunes
+    prometheus: Prometheus, finetunes: Finetunes
 ) -> None:
     finetunes.apply("succeed")
     finetunes.await_condition("Ready", "True")
     of = f'namespace="{finetunes.namespace}",embeddingfinetune="one"'
-    (gain,) = eventually(lambda: ask(prometheus, f"embedding_finetune_evaluation_gain{{{of}}}"), "the gain")
-    assert gain["value"][1] == "0.09"
-    assert gain["metric"]["evaluator"] == "dev"
+    gain = f"embedding_finetune_evaluation_gain{{{of}}}"
+    (found,) = eventually(lambda: prometheus.ask(gain), "the gain")
+    assert found["value"][1] == "0.09"
+    assert found["metric"]["evaluator"] == "dev"
     tuned = f'embedding_finetune_evaluation_score{{{of},model="tuned"}}'
     base = f'embedding_finetune_evaluation_score{{{of},model="base"}}'
-    (computed,) = ask(prometheus, f"{tuned} - ignoring(model) {base}")
-    assert float(computed["value"][1]) == pytest.approx(0.09)
-    joined = f"gain{{{of}}} * on(namespace, embeddingfinetune) group_left(base_model) embedding_finetune_info"
-    (named,) = ask(prometheus, f"embedding_finetune_evaluation_{joined}")
-    assert named["metric"]["base_model"].startswith("hf://")
+    assert prometheus.value(f"{tuned} - ignoring(model) {base}") == pytest.approx(0.09)
+    assert prometheus.value(f"embedding_finetune_gate_passed{{{of}}}") == 1
+    ended = f'embedding_finetune_runs_total{{namespace="{finetunes.namespace}"}}'
+    assert prometheus.value(f"sum({ended})") == 1
     finetunes.delete()
-    eventually(lambda: not ask(prometheus, f"embedding_finetune_info{{{of}}}"), "its series are stale")
+    eventually(lambda: not prometheus.ask(f"embedding_finetune_info{{{of}}}"), "its series are stale")
+    assert prometheus.value(f"sum({ended})") == 1
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(1800)
+def test_a_finetune_made_again_under_its_name_shares_no_series_with_the_first(
+    prometheus: Prometheus, finetunes: Finetunes
+) -> None:
+    finetunes.apply("succeed")
+    finetunes.await_condition("Ready", "True")
+    of = f'{{namespace="{finetunes.namespace}",embeddingfinetune="one"}}'
+    eventually(lambda: prometheus.ask(f"embedding_finetune_evaluation_gain{of}"), "the first one's gain")
+    finetunes.delete()
+    eventually(lambda: not finetunes.children("jobs"), "its Job is gone")
+    second = finetunes.apply("hold")
+    info = f"embedding_finetune_info{of}"
+
+    def only_the_second() -> bool:
+        return [s["metric"]["uid"] for s in prometheus.ask(info)] == [second["metadata"]["uid"]]
+
+    eventually(only_the_second, "the second one's info alone")
+    eventually(lambda: prometheus.ask(f"embedding_finetune_last_progress_timestamp_seconds{of}"), "a report")
+    assert prometheus.ask(f"embedding_finetune_evaluation_gain{of}") == []
+    assert prometheus.ask(f"embedding_finetune_completion_timestamp_seconds{of}") == []
+    assert prometheus.value(f"embedding_finetune_run_number{of}") == 1
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(1800)
+def test_promtool_finds_nothing_to_better_in_what_the_operator_says(
+    operator: Operator, finetunes: Finetunes
+) -> None:
+    finetunes.apply("succeed")
+    finetunes.await_condition("Ready", "True")
+    said = operator.metrics()
+    assert f'namespace="{finetunes.namespace}"' in said
+    assert promtool(said) == ""
+    assert "counter metrics should have" in promtool(said.replace("gpu_seconds_total", "gpu_seconds"))
+
+
+def promtool(text: str) -> str:
+    """What it complains about."""
+    program = require_program("promtool", "prometheus")
+    command = [str(program), "check", "metrics"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
+    return f"{done.stdout}{done.stderr}"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What is said, and the Prometheus that hears it."""
+
+    scrape: Scrape
+    prometheus: Prometheus
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
+    """It has seen a little of everything."""
+    scrape = Scrape(*of_every_kind())
+    live = replace(LIVE, progress=Progress(percent=1, loss="nan"))
+    scrape.memory.report(Key("team", "silent"), "silent", 1, live)
+    folder = tmp_path_factory.mktemp("prometheus")
+    with (
+        exporting(scrape.metrics) as target,
+        running_prometheus(target, folder, every="200ms") as prometheus,
+    ):
+        begin_everything(scrape)
+        prometheus.await_scrapes(2)
+        end_everything(scrape)
+        prometheus.await_scrapes(2)
+        yield Exported(scrape, prometheus)
+
+
+def of_every_kind() -> Iterator[dict[str, Any]]:
+    waiting = {"type": "Ready", "status": "Unknown", "reason": "Unschedulable"}
+    conditions = [{**waiting, "lastTransitionTime": "", "observedGeneration": 1}]
+    yield a_finetune("waits", "waits", phase="Pending", conditions=conditions)
+    yield a_finetune("silent", "silent")
+    yield a_finetune("failed", "failed", phase="Failed")
+    lucky = {**PRIMARY, "gainLow": "-0.01"}
+    yield a_finetune("old", "old", phase="Ready", run=ENDED, artifact=ARTIFACT, evaluation={"primary": lucky})
+
+
+def begin_everything(scrape: Scrape) -> None:
+    scrape.metrics.leader.set(1)
+    count_writes(scrape, {}, {"run": RUN}, times=4)
+    for outcome in ("Published", "Failed"):
+        scrape.metrics.runs.duration.labels(outcome)
+    scrape.metrics.runs.retries.labels("OutOfMemory")
+    scrape.metrics.count_api_request("create", "Job", "429", 0.1)
+    scrape.metrics.queue_seconds.observe(0.2)
+
+
+def end_everything(scrape: Scrape) -> None:
+    published = {"phase": "Ready", "run": ENDED, "artifact": ARTIFACT}
+    count_writes(scrape, {"run": RUN}, published, times=3)
+    count_writes(scrape, {"run": RUN}, {"phase": "Failed", "run": {**ENDED, "retries": 3}}, times=1)
+    scrape.metrics.count_api_request("create", "Job", "429", 0.1)
+    scrape.metrics.queue_seconds.observe(0.2)
+
+
+def count_writes(scrape: Scrape, before: dict[str, Any], after: dict[str, Any], *, times: int) -> None:
+    finetune = {**a_finetune(), "status": before}
+    pods = (world.a_finished_pod(137, reason="OOMKilled"),)
+    for _ in range(times):
+        scrape.metrics.runs.count(world.a_look(finetune, pods=pods), after)
+
+
+def test_every_question_of_the_documentation_has_an_answer(exported: Exported) -> None:
+    assert len(QUESTIONS) > 10
+    assert [question for question, query in QUESTIONS if not exported.prometheus.ask(query)] == []
+
+
+def test_the_answers_are_right(exported: Exported) -> None:
+    def answer(words: str) -> list[dict[str, Any]]:
+        (query,) = (query for question, query in QUESTIONS if words in question)
+        return exported.prometheus.ask(query)
+
+    def number(words: str) -> float:
+        (found,) = answer(words)
+        return float(found["value"][1])
+
+    assert number("runs of a week failed") == pytest.approx(0.25)
+    assert number("share of them was lost") == pytest.approx(0.1)
+    assert 1800 < number("nine of ten") <= 3600
+    assert 300 < number("half of the runs wait") <= 900
+    (waits,) = answer("wait, and for what")
+    assert (waits["metric"]["embeddingfinetune"], waits["metric"]["reason"]) == ("waits", "Unschedulable")
+    named = {"reported for 15": "silent", "diverged": "silent", "for good": "failed", "be luck": "old"}
+    for words, name in named.items():
+        assert [found["metric"]["embeddingfinetune"] for found in answer(words)] == [name]
+    assert [found["metric"]["reason"] for found in answer("attempts made again")] == ["OutOfMemory"]
+
+
+def test_what_prometheus_counts_grows_over_runs_that_follow_each_other(exported: Exported) -> None:
+    """A new run begins at 0 again: `increase` adds what it takes to what the one before took."""
+    scrape, prometheus = exported.scrape, exported.prometheus
+    for number, seconds in ((1, 0), (1, 3600), (2, 0), (2, 1800)):
+        run = {**RUN, "number": number, "activeSeconds": seconds}
+        scrape.memory.observe(a_finetune("again", "again", run=run))
+        prometheus.await_scrapes(2)
+    query = 'increase(embedding_finetune_gpu_seconds_total{embeddingfinetune="again"}[1h])'
+    assert prometheus.value(query) == pytest.approx(5400, rel=0.3)
+
+
+def test_series_of_what_is_over_are_gone_with_the_next_scrape(exported: Exported) -> None:
+    """By themselves: Prometheus would show them for five minutes more."""
+    scrape, prometheus = exported.scrape, exported.prometheus
+
+    def await_phases(*phases: str) -> None:
+        query = 'embedding_finetune_status_phase{embeddingfinetune="passes"}'
+        found = lambda: tuple(s["metric"]["phase"] for s in prometheus.ask(query)) == phases  # noqa: E731
+        eventually(found, f"phases {phases}")
+
+    scrape.memory.observe(a_finetune("passes", "passes", phase="Training"))
+    await_phases("Training")
+    scrape.memory.observe(a_finetune("passes", "passes", phase="Evaluating"))
+    await_phases("Evaluating")
+    scrape.memory.forget(Key("team", "passes"))
+    await_phases()
+    assert prometheus.ask('{embeddingfinetune="passes"}') == []

@@ -54,10 +54,12 @@ LAST_CHECKPOINT = _family(
     "When the newest checkpoint of the present run was made known.",
 )
 ACTIVE = _family("counter", "active_seconds_total", "Seconds that pods of the present run have run.")
-GPU = _family("counter", "gpu_seconds_total", "The same times the GPUs of the spec.")
+GPU = _family(
+    "counter", "gpu_seconds_total", "Seconds that pods of the present run have run, times their GPUs."
+)
 WASTED = _family(
     "counter", "wasted_gpu_seconds_total",
-    "Those whose work was lost: since the last checkpoint of attempts that ended badly.",
+    "GPU seconds of the present run whose work was lost, as attempts ended without a newer checkpoint.",
 )  # fmt: skip
 RETRIES = _family("counter", "retries_total", "Attempts of the present run that failed and count.")
 INTERRUPTIONS = _family(

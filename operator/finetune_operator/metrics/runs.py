@@ -24,6 +24,7 @@ DURATION_BUCKETS = (
     HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 24 * HOUR, 72 * HOUR,
 )  # fmt: skip
 WAITING_BUCKETS = (1.0, 5.0, 15.0, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 4 * HOUR, 24 * HOUR)
+OUTCOMES = ("Published", "Measured", "GateFailed", "Failed", "Superseded")
 MAX_REASONS = 64
 OTHER, POD_GONE = "Other", "PodGone"
 
@@ -46,7 +47,7 @@ class RunMetrics:
         )
         self.waiting = registry.histogram(
             "run_waiting_seconds",
-            "Share of that in which no pod of the run ran: queue, scheduling, images, back-off, suspension.",
+            "Share of a run's time in which no pod of it ran: queue, scheduling, images, suspension.",
             buckets=WAITING_BUCKETS,
         )
         self.gpu = registry.counter(
@@ -54,7 +55,7 @@ class RunMetrics:
         )
         self.wasted = registry.counter(
             "namespace_wasted_gpu_seconds",
-            "Share of those whose work was lost: since the last checkpoint of attempts that ended badly.",
+            "GPU seconds whose work was lost, as attempts ended without a newer checkpoint.",
             "namespace",
         )
         self.retries = registry.counter(
@@ -77,6 +78,8 @@ class RunMetrics:
         self.wasted.labels(namespace).inc(grown("wastedSeconds") * gpus)
         self.interruptions.labels(namespace).inc(grown("interruptions"))
         self.lost_steps.labels(namespace).inc(grown("lostSteps"))
+        for each in OUTCOMES:
+            self.ended.labels(namespace, each)  # a rate needs the 0 before the first
         if retries := grown("retries"):
             self.retries.labels(self._reasons.take(reason_of(observed, after))).inc(retries)
         if superseded(before, after):
