@@ -50,7 +50,7 @@ def test_who_must_label_it_is_told_how() -> None:
     _, _, message = _told(_decide(_account()))
     command = "kubectl -n team-a label serviceaccount models-reader embeddings.dev/allow-finetunes=true"
     assert command in message
-    assert "Whoever answers for the account" in message
+    assert "Platform team: or run" in message
 
 
 @pytest.mark.parametrize("value", ["", "false", "True", "yes"])

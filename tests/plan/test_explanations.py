@@ -86,6 +86,7 @@ NODES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("memory: 16Gi", "nvidia.com/gpu: 1"), BOTH,
     ),
     "0/1 nodes are available: 1 node(s) had untolerated taint {gpu: only}.": (("{gpu: only}",), BOTH),
+    "0/1 nodes are available: 1 node(s) had untolerated taint(s).": ((), BOTH),
     "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }.": (
         ("unreachable",), THEIRS,
     ),
@@ -137,10 +138,13 @@ def test_other_words_are_not_explained() -> None:
 @pytest.mark.parametrize("text", NODES)
 def test_what_the_nodes_lack_decides_who_acts(text: str) -> None:
     named, who = NODES[text]
-    problem = unschedulable(world.a_pod(), f"{text} preemption: 0/3 nodes are available: 3 No victims.")
+    problem = unschedulable(
+        world.a_pod(),
+        f"{text} no new claims to deallocate, preemption: 0/3 nodes are available: 3 No victims.",
+    )
     assert problem.reason == "Unschedulable"
     assert [word for word in named if word not in problem.message] == []
-    assert "preemption" not in problem.message
+    assert problem.message.endswith(text)
     assert who_acts(problem.hint) == who
 
 

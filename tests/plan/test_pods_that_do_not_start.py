@@ -11,6 +11,7 @@ from tests.plan import world
 GIVE_UP = " Given up after 3600 s without a start (spec.limits.pendingSeconds)."
 JOB = world.a_job()
 POD = world.a_pod()
+MICROSECONDS_LATER = "2026-03-01T12:00:06.900000Z"
 
 PODS: dict[str, tuple[world.Object, str, str]] = {
     "no node has room": (
@@ -139,7 +140,7 @@ def test_a_pod_that_does_not_start_tells_why_and_what_to_do(case: str) -> None:
     assert (decision.status["phase"], decision.delete, decision.requeue_after_seconds) == (
         "Pending",
         (),
-        15.0,
+        60.0,
     )
     assert world.said(decision.status, "Reconciling") == ("True", reason, message + GIVE_UP)
 
@@ -177,9 +178,20 @@ def test_only_the_newest_event_counts() -> None:
 def test_of_two_events_of_the_same_second_the_warning_counts() -> None:
     events = (
         world.an_event(POD, "FailedMount", 'secret "hf" not found', seconds=6),
-        world.an_event(POD, "Scheduled", "assigned", seconds=6, type_="Normal"),
+        {**world.an_event(POD, "Scheduled", "assigned", type_="Normal"), "eventTime": MICROSECONDS_LATER},
     )
     assert world.decide(_look(pods=(POD,), events=events)).status["phase"] == "Pending"
+
+
+def test_the_scheduler_s_event_may_come_after_the_node_s_own_trouble() -> None:
+    pod = {**POD, "spec": {**POD["spec"], "nodeName": "a"}}
+    events = (
+        world.an_event(pod, "FailedScheduling", "no node", seconds=5),
+        world.an_event(pod, "FailedMount", 'secret "hf" not found', seconds=6),
+        world.an_event(pod, "Scheduled", "assigned", seconds=7, type_="Normal"),
+    )
+    decision = world.decide(_look(pods=(pod,), events=events))
+    assert (world.condition(decision.status, "Reconciling") or {})["reason"] == "SecretMissing"
 
 
 def test_a_repeated_event_is_as_new_as_its_last_repetition() -> None:
@@ -191,7 +203,7 @@ def test_a_repeated_event_is_as_new_as_its_last_repetition() -> None:
 
 def test_a_pod_that_comes_up_as_it_should_is_starting() -> None:
     decision = world.decide(_look(pods=(world.a_waiting_pod("ContainerCreating"),), now=world.at(2)))
-    assert (decision.status["phase"], decision.requeue_after_seconds) == ("Starting", 5.0)
+    assert (decision.status["phase"], decision.requeue_after_seconds) == ("Starting", 3.0)
 
 
 def test_a_pod_that_is_being_deleted_has_no_problem() -> None:
@@ -229,6 +241,12 @@ def test_after_pending_seconds_the_job_is_deleted_and_the_run_stalls() -> None:
     assert world.said(decision.status, "Stalled") == ("True", "ClaimMissing", f"{message} {hint}")
     assert decision.status["run"]["completionTime"] == world.time(3600)
     assert world.decide(world.applied(look, decision)).create == ()
+
+
+@pytest.mark.parametrize(("waited", "again"), [(2, 5.0), (40, 10.0), (100, 25.0), (1000, 60.0)])
+def test_the_longer_it_waits_the_seldomer_it_looks_for_events(waited: float, again: float) -> None:
+    pod = world.an_unschedulable_pod("no")
+    assert world.decide(_look(pods=(pod,), now=world.at(waited))).requeue_after_seconds == again
 
 
 def test_shortly_before_the_end_it_looks_again_at_the_end() -> None:

@@ -8,6 +8,7 @@ from finetune_api import names
 from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.steps import Step
+from finetune_operator.decisions.texts import next_step
 from finetune_operator.errors import Waiting
 
 ACCOUNT_POLL_SECONDS = 15.0
@@ -26,16 +27,16 @@ def wait_for_an_account_that_allows_it(situation: Situation) -> Step | None:
     if account is None:
         told = (
             f"ServiceAccount {name} (spec.runtime.serviceAccountName) is not in namespace"
-            f" {situation.namespace}. Create it, or name another one."
+            f" {situation.namespace}. {next_step(you='create it, or name another one')}"
         )
         raise Waiting("ServiceAccountMissing", told, ACCOUNT_POLL_SECONDS)
     if not _allows_finetunes(account):
         label = f"{names.LABEL_ALLOW_FINETUNES}=true"
-        told = (
-            f"ServiceAccount {name} (spec.runtime.serviceAccountName) does not have the label {label}."
-            f" Whoever answers for the account may run: kubectl -n {situation.namespace} label"
-            f" serviceaccount {name} {label}. Or name another account, or none."
+        step = next_step(
+            you="name another account, or none",
+            platform=f"or run `kubectl -n {situation.namespace} label serviceaccount {name} {label}`",
         )
+        told = f"ServiceAccount {name} (spec.runtime.serviceAccountName) lacks the label {label}. {step}"
         raise Waiting("ServiceAccountNotAllowed", told, ACCOUNT_POLL_SECONDS)
     return None
 

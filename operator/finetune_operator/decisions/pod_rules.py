@@ -1,7 +1,6 @@
 """What becomes of the present run: the rules of `plan` once its Job is there."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from finetune_api.report import Report
 from finetune_api.status import Failure, Run
@@ -31,8 +30,8 @@ from finetune_operator.decisions.statuses import ended, failed, on_its_way
 from finetune_operator.decisions.steps import Step, deletions
 from finetune_operator.decisions.texts import clip, sentence
 
-EVENT_POLL_SECONDS = 15.0
-"""Between looks at a pod that does not start: Events about it do not wake anybody."""
+SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 5.0, 60.0
+"""Between looks for a pod that does not start: Events about it do not wake anybody."""
 
 RESYNC_SECONDS = 300.0
 """Between looks at a run that goes well, should an event get lost."""
@@ -82,7 +81,7 @@ def _await_the_end_of_the_job(situation: Situation) -> Step | None:
         situation, phase=before.phase or "Starting", reason=RUNNING, message=_at_work(run), run=run,
         progress=before.progress,
     )  # fmt: skip
-    return Step(status, requeue_after_seconds=EVENT_POLL_SECONDS)
+    return Step(status, requeue_after_seconds=SHORTEST_POLL_SECONDS)
 
 
 def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
@@ -94,14 +93,14 @@ def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
     problem = problem_of(job, pod, observed.events)
     if problem is None:
         return None
-    limit = situation.spec.limits.pending_seconds
-    left = (_waits_since(situation, job) + timedelta(seconds=limit) - situation.now).total_seconds()
+    limit, waited = situation.spec.limits.pending_seconds, _waited_seconds(situation, job)
+    left = limit - waited
     if left > 0:
         message = f"{problem.text} Given up after {limit} s without a start (spec.limits.pendingSeconds)."
         status = on_its_way(
             situation, phase="Pending", reason=problem.reason, message=message, run=situation.run
         )
-        return Step(status, requeue_after_seconds=min(left, EVENT_POLL_SECONDS))
+        return Step(status, requeue_after_seconds=min(left, _poll_seconds(waited)))
     gave_up = f"It did not start within {limit} s (spec.limits.pendingSeconds), so its Job was deleted."
     failure = Failure(
         reason=problem.reason,
@@ -142,8 +141,13 @@ def _await_a_pod(situation: Situation, job: Object) -> Step:
     reason, message = _starting_words(situation, run)
     status = on_its_way(situation, phase="Starting", reason=reason, message=message, run=run)
     grace = situation.settings.pod_start_grace_seconds
-    waited = (situation.now - _waits_since(situation, job)).total_seconds()
-    return Step(status, requeue_after_seconds=grace if waited < grace else EVENT_POLL_SECONDS)
+    waited = _waited_seconds(situation, job)
+    return Step(status, requeue_after_seconds=grace - waited if waited < grace else _poll_seconds(waited))
+
+
+def _poll_seconds(waited: float) -> float:
+    """Seldom where nothing has changed for long: a quarter of the wait so far."""
+    return min(max(waited / 4, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS)
 
 
 def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
@@ -163,12 +167,12 @@ def _says(situation: Situation, reason: str) -> bool:
     return situation.reconciling is not None and situation.reconciling.reason == reason
 
 
-def _waits_since(situation: Situation, job: Object) -> datetime:
-    """Since when a pod is awaited: the pod's own age, else the end of the one before, else the Job's age."""
+def _waited_seconds(situation: Situation, job: Object) -> float:
+    """How long a pod is awaited: since it was made, else since the end of the one before, else of the Job."""
     pods = situation.observed.pods
     pod, last = unfinished_pod(pods), newest_finished(pods)
     since = created_at(pod) if pod is not None else end_time(last) if last is not None else None
-    return since or created_at(job) or situation.now
+    return (situation.now - (since or created_at(job) or situation.now)).total_seconds()
 
 
 def _live_of(live: LiveProgress | None, pod: Object) -> LiveProgress | None:

@@ -14,6 +14,8 @@ from finetune_operator.decisions.texts import next_step, without_credentials
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _COMING_UP = ("ContainerCreating", "PodInitializing")
+# Of no weight once the pod has its node: the scheduler's word may come after the node's own trouble.
+_OF_SCHEDULER = {"Scheduled", "FailedScheduling"}
 # Warnings that keep nothing from starting; they may be newer than the one that does.
 _HARMLESS = {"DNSConfigForming", "FailedToRetrieveImagePullSecret", "PolicyViolation", "Unhealthy"}
 _PLAIN_HINT = (
@@ -63,7 +65,9 @@ def _from_container(pod: Object) -> Problem | None:
 def _from_events(events: Sequence[Object], about: Object, kind: str) -> Problem | None:
     """Only the newest Event counts: a warning before it may be mended already."""
     told = [e for e in events if (e.get("involvedObject") or {}).get("uid") == uid_of(about)]
-    newest = max((e for e in told if e.get("reason") not in _HARMLESS), key=_event_order, default=None)
+    past = _OF_SCHEDULER if (about.get("spec") or {}).get("nodeName") else set()
+    counts = (e for e in told if e.get("reason") not in _HARMLESS | past)
+    newest = max(counts, key=_event_order, default=None)
     if newest is None or newest.get("type") != "Warning":
         return None
     reason, text = newest.get("reason") or "", newest.get("message") or ""
@@ -76,7 +80,8 @@ def _event_order(event: Object) -> tuple[datetime, bool]:
     series = event.get("series") or {}
     times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
     seen = max((t for t in map(parse_time, times) if t), default=_LONG_AGO)
-    return seen, event.get("type") == "Warning"
+    # Some writers know microseconds and others whole seconds: within a second nobody is first.
+    return seen.replace(microsecond=0), event.get("type") == "Warning"
 
 
 def _plain(reason: str, text: str, about: Object, kind: str) -> Problem:

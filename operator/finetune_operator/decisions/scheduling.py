@@ -17,8 +17,9 @@ _NEXT_STEPS = (
     (r"Insufficient|Too many pods",
      "wait until others end, or ask for less in spec.runtime", "add a node that has as much"),
     (r"untolerated taint \{node\.kubernetes\.io/(?:unreachable|not-ready)", "", "bring the nodes back"),
-    (r"untolerated taint \{(?!node\.kubernetes\.io/(?:unreachable|not-ready))",
-     "tolerate it in spec.runtime.pod.tolerations", "take the taint off a node"),
+    (r"untolerated taint(?! \{node\.kubernetes\.io/(?:unreachable|not-ready))",
+     "tolerate it in spec.runtime.pod.tolerations (`kubectl describe node` shows it)",
+     "take it off a node"),
     (r"affinity/selector",
      "correct spec.runtime.pod.nodeSelector and affinity", "or label a node accordingly"),
     (r"pod (?:anti-)?affinity|anti-affinity rules|topology spread",
@@ -34,7 +35,7 @@ _NEXT_STEPS = (
 
 def unschedulable(pod: Object | None, text: str) -> Problem:
     """text: the scheduler's message, which counts the nodes by what is wrong with them."""
-    text = text.partition(" preemption:")[0].strip()
+    text = re.split(r" no new claims to deallocate| preemption:", text)[0].strip()
     found = [(you, team) for pattern, you, team in _NEXT_STEPS if re.search(pattern, text)]
     yours = "; ".join(you for you, _ in found if you)
     theirs = "; ".join(team for _, team in found if team) or ("" if yours else "see the scheduler's log")

@@ -105,10 +105,10 @@ def _value_from(pod: Dict, container: Dict, source: Dict, lookup: Lookup) -> str
     found = lookup(kind, reference["name"])
     value = None if found is None else text_data(found).get(reference["key"])
     if value is None and not reference.get("optional"):
-        what = f'{kind.lower()} "{reference["name"]}" not found'
-        raise MissingReference(
-            what if found is None else f"couldn't find key {reference['key']} in {what[:-10]}"
-        )
+        if found is None:
+            raise MissingReference(f'{kind.lower()} "{reference["name"]}" not found')
+        where = f"{kind} {pod['metadata']['namespace']}/{reference['name']}"
+        raise MissingReference(f"couldn't find key {reference['key']} in {where}")
     return value
 
 
