@@ -12,7 +12,7 @@ from pydantic import Field
 from finetune_api.fields import ApiModel, Rule
 from finetune_api.kube_names import LabelKey, LabelMap, LabelValue
 
-_INTEGER = r"^-?[0-9]{1,18}$"
+_INTEGER = r"^[0-9]{1,18}$"
 
 LabelValues = Annotated[list[LabelValue], Field(max_length=32)]
 Weight = Annotated[int, Field(ge=1, le=100)]

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from finetune_api.fields import ApiModel, ObjectName, Rule, SecretRef
-from finetune_api.kube_names import DnsName
+from finetune_api.fields import ApiModel, ObjectName, Rule, SecretRef, ruled
+from finetune_api.kube_names import KEYS_ARE_LABEL_KEYS, DnsName
 from finetune_api.pod_settings import PodSettings
 from finetune_api.quantities import Quantity
 from finetune_api.uris import CheckpointsUri
@@ -15,13 +15,15 @@ ResourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9./]*
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)]
 """Name of a LocalQueue; it stands in a label, which is shorter than an object's name may be."""
 
+Amounts = Annotated[dict[str, Quantity], Field(max_length=16), *ruled(KEYS_ARE_LABEL_KEYS)]
+
 
 class Resources(ApiModel):
     """Requests and limits of the trainer container, as in a pod."""
 
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    requests: Amounts = {}
     """What the scheduler sets aside."""
-    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
+    limits: Amounts = {}
     """What the container may use at most."""
 
 

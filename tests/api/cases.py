@@ -408,6 +408,8 @@ OUT_OF_BOUNDS: dict[str, Changes] = {
     "an image that begins with a dash": {"runtime": {"image": "-image"}},
     "an image with a blank": {"runtime": {"image": "image latest"}},
     "a quantity that is none": {"runtime": {"resources": {"limits": {"memory": "much"}}}},
+    "a resource of no name": {"runtime": {"resources": {"requests": {"": 1}}}},
+    "a resource that is a command": {"runtime": {"resources": {"limits": {"$(id)": 1}}}},
     "a negative quantity": {"runtime": {"resources": {"limits": {"cpu": -1}}}},
     "a negative quantity as text": {"runtime": {"resources": {"limits": {"cpu": "-1"}}}},
     "a quantity beyond all machines": {"runtime": {"resources": {"limits": {"memory": 2**53 + 1}}}},

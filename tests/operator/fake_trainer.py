@@ -92,6 +92,14 @@ def find_bad_data(run: dict[str, Any]) -> int:
     return 11
 
 
+def tell_what_is_there(run: dict[str, Any]) -> int:
+    """Fail with the variable MARK and the file /mnt/extra/mark, as this pod finds them."""
+    message = json.dumps([os.environ["MARK"], Path("/mnt/extra/mark").read_text()])
+    failure = {"reason": "Told", "message": message, "hint": "", "retryable": False}
+    report(run, "Failed", failure=failure)
+    return 11
+
+
 def hold(_: dict[str, Any]) -> int:
     """Train for ever, step by step, until a signal comes."""
     for percent in range(1, 100):
@@ -119,7 +127,10 @@ def lineage() -> dict[str, Any]:
     }  # fmt: skip
 
 
-PLAYS = {play.__name__: play for play in (succeed, fail_the_gate, find_bad_data, hold, wait_for_a_file)}
+PLAYS = {
+    play.__name__: play
+    for play in (succeed, fail_the_gate, find_bad_data, tell_what_is_there, hold, wait_for_a_file)
+}
 
 
 def main() -> int:
