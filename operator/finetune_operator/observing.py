@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from finetune_operator.decisions.objects import created_at, uid_of
 from finetune_operator.decisions.observed import Object, Observed
-from finetune_operator.decisions.pods import end_time, is_running, newest_finished, unfinished_pod
+from finetune_operator.decisions.pods import end_time, is_running, newest_finished, unfinished_pod, works_for
 from finetune_operator.decisions.runs import awaits_previous_job, children_name, run_number
 from finetune_operator.kube import Kube
 from finetune_operator.memory import Memory, key_of
@@ -46,7 +46,7 @@ def read(finetune: Object, around: Surroundings) -> Observed:
     """The same, from the API server by deterministic names."""
     kube, (namespace, name) = around.kube, (finetune["metadata"]["namespace"], children_name(finetune))
     job = kube.get("Job", namespace, name)
-    pods = kube.list("Pod", namespace, labels=f"{JOB_NAME_LABEL}={name}") if job else ()
+    pods = kube.list("Pod", namespace, labels=f"{JOB_NAME_LABEL}={name}")
     previous = None
     if awaits_previous_job(finetune):
         previous = kube.get("Job", namespace, children_name(finetune, run_number(finetune) - 1))
@@ -67,7 +67,8 @@ class _Found(NamedTuple):
 
 def _observed(finetune: Object, found: _Found, around: Surroundings) -> Observed:
     live, report = around.memory.reported(uid_of(finetune), run_number(finetune))
-    now, job, pods = around.now(), found.job, found.pods
+    now, job, uid = around.now(), found.job, uid_of(finetune)
+    pods = tuple(pod for pod in found.pods if works_for(pod, uid))
     is_late = job is not None and _is_late(job, pods, now, around.settings)
     return Observed(
         finetune=finetune,
@@ -75,6 +76,7 @@ def _observed(finetune: Object, found: _Found, around: Surroundings) -> Observed
         config=found.config,
         previous_job=found.previous,
         pods=pods,
+        pods_of_others=tuple(pod for pod in found.pods if not works_for(pod, uid)),
         events=_events(around.kube, job, pods) if job and is_late else (),
         report=report,
         live=live,

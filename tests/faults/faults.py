@@ -59,11 +59,12 @@ def an_error(code: int, headers: dict[str, str] | None = None) -> Answer:
 
 
 class KillAfterWrites(Fault):
-    """Kills the operator as soon as the k-th write is done, for each of these k; the answer never arrives."""
+    """Kills the operator once its k-th write is done, for each of these k, before it gets the answer."""
 
-    def __init__(self, kill: Kill, numbers: range) -> None:
+    def __init__(self, kill: Kill, numbers: range, *, is_answered: bool = False) -> None:
         self._kill = kill
         self._numbers = numbers
+        self._is_answered = is_answered
         self.writes = 0
 
     @override
@@ -72,7 +73,8 @@ class KillAfterWrites(Fault):
             self.writes += 1
             if self.writes in self._numbers:
                 self._kill()
-                raise Reset
+                if not self._is_answered:
+                    raise Reset
         return answer
 
 

@@ -99,7 +99,15 @@ def masked(status: Object, *, attempts: bool = False) -> Object:
 
     attempts: also without how many pods it took, where the fault takes some of them.
     """
-    out = {"progress", "startTime", "completionTime", "checkpointTime", "lastTransitionTime", "pod"}
+    out = {
+        "progress",
+        "startTime",
+        "completionTime",
+        "checkpointTime",
+        "lastTransitionTime",
+        "pod",
+        "podTime",
+    }
     out |= {"activeSeconds", "podSeconds", "wastedSeconds"}
     if attempts:
         out |= {"attempt", "attempts", "retries", "interruptions", "vainInterruptions", "lostSteps"}

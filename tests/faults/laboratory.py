@@ -26,6 +26,10 @@ LANES = 5
 ROLE = "leases-of-lanes"
 
 
+Lives = list[tuple[Scenario | None, Outcome]]
+"""Each with the scenario whose end it must have come to, if there is one without the fault."""
+
+
 @dataclass
 class Result:
     """Of one experiment: a row of the table."""
@@ -48,7 +52,7 @@ class Experiment:
     """A fault, tried on lives of one scenario or more."""
 
     name: str
-    run: "Callable[[Laboratory], list[tuple[Scenario, Outcome]]]"
+    run: "Callable[[Laboratory], Lives]"
     attempts_differ: bool = False
     """Whether the fault takes attempts, so that their number is not compared."""
 
@@ -91,23 +95,30 @@ class Laboratory:
     def _live(
         self, scenario: Scenario, arrange: Arrange, nursery: Nursery, settings: Mapping[str, str]
     ) -> Outcome:
-        with self._lane(nursery, settings) as lane:
+        with fresh_namespace(self.cluster) as namespace, contextlib.ExitStack() as stack:
+            lane = self._lane(namespace, nursery, settings, stack)
+            stack.callback(self.recorder.forget, namespace)
             return live(lane, scenario, arrange)
 
-    @contextlib.contextmanager
-    def _lane(self, nursery: Nursery, settings: Mapping[str, str]) -> Iterator[Lane]:
-        with contextlib.ExitStack() as stack:
-            namespace = stack.enter_context(fresh_namespace(self.cluster))
-            proxy = stack.enter_context(self.proxies.proxy(self.cluster.server, self._tls))
-            health, reports = stack.enter_context(reserve(2))
-            own = {**settings_of(namespace, self._write_kubeconfig(namespace, proxy.url)), **settings}
-            replica = Replica(
-                nursery,
-                environment(self.cluster, health, reports, own),
-                self.folder / f"{namespace}.log",
-            )
-            yield Lane(self.cluster, self.recorder, Finetunes(self.cluster, namespace), proxy, replica)
-            self.recorder.forget(namespace)
+    def _lane(
+        self, namespace: str, nursery: Nursery, settings: Mapping[str, str], stack: contextlib.ExitStack
+    ) -> Lane:
+        """With an operator that is ended when the stack is."""
+        proxy = stack.enter_context(self.proxies.proxy(self.cluster.server, self._tls))
+        health, reports = stack.enter_context(reserve(2))
+        kubeconfig = self._write_kubeconfig(f"{namespace}.{health}", proxy.url)
+        own = {**settings_of(namespace, kubeconfig), **settings}
+        log = self.folder / f"{namespace}.{health}.log"
+        replica = Replica(nursery, environment(self.cluster, health, reports, own), log)
+        stack.callback(replica.end)
+        return Lane(
+            cluster=self.cluster,
+            recorder=self.recorder,
+            finetunes=Finetunes(self.cluster, namespace),
+            proxy=proxy,
+            replica=replica,
+            another=lambda: self._lane(namespace, nursery, settings, stack),
+        )
 
     def _write_kubeconfig(self, name: str, server: str) -> Path:
         config: dict[str, Any] = json.loads(json.dumps(self._kubeconfig))
@@ -122,13 +133,11 @@ class Laboratory:
         lives = experiment.run(self)
         problems, slower = [], 0.0
         for scenario, outcome in lives:
-            reference = self.reference(scenario).result()
-            slower = max(slower, outcome.seconds - reference.seconds)
-            problems += [f"{scenario.__name__}: {problem}" for problem in outcome.problems]
-            found, wanted = (
-                masked(o.status, attempts=experiment.attempts_differ) for o in (outcome, reference)
-            )
-            problems += [f"{scenario.__name__}: {text}" for text in difference(found, wanted)]
+            problems += outcome.problems
+            if scenario is not None:
+                reference = self.reference(scenario).result()
+                slower = max(slower, outcome.seconds - reference.seconds)
+                problems += _other_end(outcome, reference, attempts=experiment.attempts_differ)
         outcomes = [outcome for _, outcome in lives]
         return Result(
             problems=problems,
@@ -140,6 +149,12 @@ class Laboratory:
             seconds=time.monotonic() - began,
             notes=sorted({note for outcome in outcomes for note in outcome.notes}),
         )
+
+
+def _other_end(outcome: Outcome, reference: Outcome, *, attempts: bool) -> list[str]:
+    """Where it differs from the end without a fault."""
+    found, wanted = (masked(each.status, attempts=attempts) for each in (outcome, reference))
+    return [f"{outcome.name}: {text}" for text in difference(found, wanted)]
 
 
 def _counted(codes: list[int]) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ QUIET_SECONDS = 2.0
 SETTLE_SECONDS = 30.0
 # The garbage collector looks every 30 s for kinds that are new in the cluster.
 GONE_SECONDS = 120.0
+WHEN_SECONDS = 60.0
 SIGNS_OF_TROUBLE = ("Traceback", "broke down", "never retrieved", "Unhandled")
 
 
@@ -35,8 +37,36 @@ class Lane:
     finetunes: Finetunes
     proxy: Proxy
     replica: Replica
+    another: "Callable[[], Lane]"
+    """Another operator for the same finetunes, behind a proxy of its own; not started yet."""
     notes: list[str] = field(default_factory=list)
     """What is worth telling in the table."""
+    troubles: list[str] = field(default_factory=list)
+    """What went wrong with the fault itself."""
+    label: str = ""
+    """What tells this life from others of its scenario, such as a seed."""
+
+    def when(self, what: str, probe: Callable[[], object], *acts: Callable[[], object]) -> None:
+        """Do these one after the other, in another thread, as soon as the probe says so."""
+
+        def run() -> None:
+            try:
+                eventually(probe, what, seconds=WHEN_SECONDS)
+                for act in acts:
+                    act()
+            except Exception as error:  # noqa: BLE001 - told with everything else
+                self.troubles.append(f"when {what}: {error!r}")
+
+        threading.Thread(target=run, name=what, daemon=True).start()
+
+    def await_new_leader(self) -> None:
+        """After the present one was killed: the next one takes the Lease and lists."""
+        began = time.monotonic()
+
+        def has_listed() -> bool:
+            return any(call.verb == "list" and call.at > began for call in tuple(self.proxy.calls))
+
+        eventually(has_listed, "another operator leads", seconds=WHEN_SECONDS)
 
     @property
     def namespace(self) -> str:
@@ -58,6 +88,8 @@ Arrange = Callable[[Lane], Fault | None]
 class Outcome:
     """What was seen."""
 
+    name: str
+    """Of the scenario and the namespace: the log is named so."""
     status: dict[str, Any]
     """The last one of finetune `one`."""
     problems: list[str]
@@ -85,12 +117,14 @@ def live(lane: Lane, scenario: Scenario, arrange: Arrange) -> Outcome:
     problems += [] if problems else _unquiet(lane.proxy)
     found = lane.finetunes.client.get(f"{lane.finetunes.path}/one")
     writes = lane.writes
-    problems += _left_behind(lane)
+    problems += [*lane.troubles, *_left_behind(lane)]
     problems += violations(lane.recorder, lane.namespace)
     problems += _end(lane.replica)
+    name = f"{scenario.__name__} in {lane.namespace} {lane.label}".strip()
     return Outcome(
+        name=name,
         status=(found or {}).get("status") or {},
-        problems=problems,
+        problems=[f"{name}: {problem}" for problem in problems],
         writes=writes,
         calls=count(lane.proxy.calls),
         exits=lane.replica.exits,

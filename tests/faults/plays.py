@@ -1,5 +1,6 @@
 """What people do with a finetune: scenarios that come to the same end whatever happens to the operator."""
 
+from pathlib import Path
 from typing import Any
 
 from tests.faults.lanes import Lane, Scenario
@@ -12,9 +13,34 @@ GRACE: dict[str, Any] = {"runtime_terminationGracePeriodSeconds": 2}
 
 def publishes(lane: Lane) -> None:
     """Trains, passes its gate and publishes."""
-    lane.finetunes.make_claim("models")
-    lane.finetunes.apply("succeed", output_uri="pvc://models/one")
+    apply_one_that_publishes(lane.finetunes)
     await_end(lane.finetunes, "Ready")
+
+
+def apply_one_that_publishes(finetunes: Finetunes) -> None:
+    finetunes.make_claim("models")
+    finetunes.apply("succeed", output_uri="pvc://models/one", **GRACE)
+
+
+def succeeds(lane: Lane) -> None:
+    """With nothing to publish to."""
+    lane.finetunes.apply("succeed", **GRACE)
+    await_end(lane.finetunes, "Ready")
+
+
+def goes_on_when_told(lane: Lane) -> None:
+    """Trains until it is told, then publishes."""
+    folder = begin_one_that_waits(lane.finetunes)
+    (folder / "go").touch()
+    await_end(lane.finetunes, "Ready")
+
+
+def begin_one_that_waits(finetunes: Finetunes) -> Path:
+    """Trains until there is a file `go` in the folder."""
+    folder = finetunes.make_claim("models")
+    finetunes.apply("wait_for_a_file", output_uri="pvc://models/one", **GRACE)
+    await_training(finetunes)
+    return folder
 
 
 def misses_its_gate(lane: Lane) -> None:
@@ -38,16 +64,10 @@ def gets_another_spec(lane: Lane) -> None:
 def is_evicted(lane: Lane) -> None:
     """Its pod, while it trains; the next one succeeds."""
     finetunes = lane.finetunes
-    folder = finetunes.make_claim("models")
-    finetunes.apply("wait_for_a_file", output_uri="pvc://models/one", **GRACE)
-    await_training(finetunes)
+    folder = begin_one_that_waits(finetunes)
     (pod,) = finetunes.children("pods")
     evict(finetunes, pod["metadata"]["name"])
-    finetunes.await_that(
-        lambda: [p for p in finetunes.children("pods") if p["metadata"]["uid"] != pod["metadata"]["uid"]],
-        "another pod",
-        seconds=PATIENCE_SECONDS,
-    )
+    await_another(finetunes, "pods", pod)
     (folder / "go").touch()
     await_end(finetunes, "Ready")
 
@@ -55,9 +75,7 @@ def is_evicted(lane: Lane) -> None:
 def is_suspended_and_resumed(lane: Lane) -> None:
     """While it trains; after it was resumed it succeeds."""
     finetunes = lane.finetunes
-    folder = finetunes.make_claim("models")
-    finetunes.apply("wait_for_a_file", output_uri="pvc://models/one", **GRACE)
-    await_training(finetunes)
+    folder = begin_one_that_waits(finetunes)
     patch_spec(finetunes, {"suspend": True})
     finetunes.await_condition("Suspended", "True", seconds=PATIENCE_SECONDS)
     finetunes.await_that(lambda: not finetunes.children("jobs"), "its Job is gone", seconds=PATIENCE_SECONDS)
@@ -77,14 +95,32 @@ EVERY_SCENARIO: tuple[Scenario, ...] = (
 
 def await_training(finetunes: Finetunes) -> None:
     """Its pod runs and its first words have arrived."""
-    finetunes.await_that(
-        lambda: [p for p in finetunes.children("pods") if _is_running(p)], "a pod", seconds=PATIENCE_SECONDS
-    )
+    finetunes.await_that(lambda: running_pods(finetunes), "a pod", seconds=PATIENCE_SECONDS)
     finetunes.await_that(lambda: finetunes.status().get("progress"), "progress", seconds=PATIENCE_SECONDS)
 
 
-def _is_running(pod: dict[str, Any]) -> bool:
-    return bool(pod["status"].get("phase") == "Running")
+def running_pods(finetunes: Finetunes) -> list[dict[str, Any]]:
+    return [pod for pod in finetunes.children("pods") if pod["status"].get("phase") == "Running"]
+
+
+def phase(finetunes: Finetunes) -> str:
+    return str(finetunes.status().get("phase"))
+
+
+def await_another(finetunes: Finetunes, kind: str, former: dict[str, Any]) -> None:
+    """In the place of that Job or pod, which is gone."""
+
+    def is_another() -> bool:
+        uids = {thing["metadata"]["uid"] for thing in finetunes.children(kind)}
+        return bool(uids) and former["metadata"]["uid"] not in uids
+
+    finetunes.await_that(is_another, f"others of {kind}", seconds=PATIENCE_SECONDS)
+
+
+def delete_job(finetunes: Finetunes, name: str) -> None:
+    """As `kubectl delete job` does it."""
+    path = f"/apis/batch/v1/namespaces/{finetunes.namespace}/jobs/{name}"
+    finetunes.client.delete(path, {"propagationPolicy": "Background"})
 
 
 def await_end(finetunes: Finetunes, phase: str, *, run: int = 1) -> None:
@@ -102,8 +138,9 @@ def await_end(finetunes: Finetunes, phase: str, *, run: int = 1) -> None:
         raise AssertionError(f"not {phase} within {PATIENCE_SECONDS:g} s: {finetunes.status()}") from None
 
 
-def patch_spec(finetunes: Finetunes, changes: dict[str, Any]) -> None:
-    finetunes.client.patch(f"{finetunes.path}/one", {"spec": changes})
+def patch_spec(finetunes: Finetunes, changes: dict[str, Any]) -> dict[str, Any]:
+    """The finetune as it is then."""
+    return finetunes.client.patch(f"{finetunes.path}/one", {"spec": changes})
 
 
 def evict(finetunes: Finetunes, pod: str) -> None:

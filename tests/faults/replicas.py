@@ -15,6 +15,8 @@ from pathlib import Path
 
 from tests.cluster.controlplane import REPOSITORY
 
+LEASE_LOST = 3
+"""Exit code of a leader that lost the Lease."""
 END_SECONDS = 10.0
 START_SECONDS = 60.0
 # Of a kubelet 10 s and growing. After a kill there is none, so that it hits the same moment each time.
@@ -118,6 +120,11 @@ class Replica:
                 os.kill(self._child.pid.result(), number)
 
     def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    def end(self) -> None:
+        """Whatever it does."""
+        self._is_wanted.clear()
         self.signal(signal.SIGKILL)
 
     def stop(self) -> int:

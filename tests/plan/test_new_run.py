@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from finetune_operator.decisions.pods import works_for
 from finetune_operator.errors import Stalled, Waiting
 from tests.plan import world
 
@@ -39,7 +40,7 @@ def test_an_adopted_job_that_has_ended_is_concluded_at_once() -> None:
 
 @pytest.mark.parametrize("kind", ["Job", "ConfigMap"])
 def test_a_name_that_is_taken_stalls_and_touches_nothing(kind: str) -> None:
-    strange = world.a_job(ownerReferences=[{**world.OWNER, "uid": "another"}])
+    strange = world.a_job(ownerReferences=[{**world.OWNER, "name": "other", "uid": "another"}])
     parts = {"Job": {"job": strange}, "ConfigMap": {"config": strange}}
     decision = world.decide(world.a_look(**parts[kind]))
     assert (decision.create, decision.delete, decision.requeue_after_seconds) == ((), (), 60.0)
@@ -51,6 +52,34 @@ def test_a_name_that_is_taken_stalls_and_touches_nothing(kind: str) -> None:
             f" Delete that {kind}, or give the finetune another name."
         ),
     )
+
+
+@pytest.mark.parametrize("kind", ["Job", "ConfigMap"])
+def test_what_a_deleted_finetune_of_the_same_name_left_is_waited_for(kind: str) -> None:
+    left = world.a_job(ownerReferences=[{**world.OWNER, "uid": "another"}])
+    parts = {"Job": {"job": left}, "ConfigMap": {"config": left}}
+    decision = world.decide(world.a_look(**parts[kind]))
+    assert (decision.create, decision.delete, decision.requeue_after_seconds) == ((), (), 2.0)
+    assert world.verdicts(decision.status, "Reconciling", "Stalled") == ["True", None]
+    (_, reason, message) = world.said(decision.status, "Reconciling") or ("", "", "")
+    assert reason == f"{kind}Terminating"
+    assert message.startswith(f"{kind} vdr-1 is left of a finetune of the same name that was deleted")
+
+
+def test_a_pod_says_for_which_finetune_of_that_name_it_works() -> None:
+    (_, job) = world.decide(world.a_look()).create
+    pod = {"metadata": job["spec"]["template"]["metadata"]}
+    assert works_for(pod, world.UID)
+    assert not works_for(pod, "another")
+
+
+@pytest.mark.parametrize("whose", ["pods", "pods_of_others"])
+def test_no_job_is_made_before_the_pods_of_an_earlier_one_have_ended(whose: str) -> None:
+    decision = world.decide(world.a_look(**{whose: (world.a_running_pod(),)}))
+    assert (decision.create, decision.requeue_after_seconds) == ((), 2.0)
+    assert (world.said(decision.status, "Reconciling") or ())[1] == "PodTerminating"
+    ended = world.a_finished_pod(143, name="vdr-1-abcde")
+    assert world.decide(world.a_look(**{whose: (ended,)})).create
 
 
 def test_an_owner_that_is_not_the_controller_does_not_count() -> None:

@@ -11,15 +11,13 @@ from finetune_operator.decisions.objects import (
     name_of,
 )
 from finetune_operator.decisions.observed import Object
-from finetune_operator.decisions.run_rules import SPEC_CHANGED
+from finetune_operator.decisions.pods import is_finished
+from finetune_operator.decisions.run_rules import DELETION_POLL_SECONDS, SPEC_CHANGED
 from finetune_operator.decisions.runs import awaits_previous_job
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import on_its_way
 from finetune_operator.decisions.steps import Kind, Step, deletions
 from finetune_operator.errors import Waiting
-
-DELETION_POLL_SECONDS = 2.0
-"""Between looks for an object that is going away; its last event usually comes first."""
 
 STARTING = "Starting"
 JOB_RECREATED = "JobRecreated"
@@ -59,6 +57,21 @@ def wait_for_what_is_being_deleted(situation: Situation) -> Step | None:
     if job is None and config is not None and is_being_deleted(config):
         raise _terminating("ConfigMap", config)
     return None
+
+
+def wait_for_pods_of_earlier_jobs(situation: Situation) -> Step | None:
+    """A Job may be gone before its pods; whoever deletes a finetune and makes it anew is as quick."""
+    observed = situation.observed
+    if observed.job is not None:
+        return None
+    at_work = [pod for pod in (*observed.pods, *observed.pods_of_others) if not is_finished(pod)]
+    if not at_work:
+        return None
+    message = (
+        f"Pod {name_of(at_work[0])} of an earlier Job has not ended yet; the run goes on when it has,"
+        " so that two never work at the same time."
+    )
+    raise Waiting("PodTerminating", message, DELETION_POLL_SECONDS)
 
 
 def replace_an_outdated_config(situation: Situation) -> Step | None:

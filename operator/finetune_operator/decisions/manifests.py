@@ -98,7 +98,8 @@ def _metadata(finetune: Object, run: Run) -> dict[str, Any]:
 def _pod_metadata(finetune: Object, spec: FinetuneSpec, run: Run) -> dict[str, Any]:
     """With what the finetune says of its pod; our own labels cannot be replaced."""
     said = spec.runtime.pod
-    metadata = {"labels": {**said.labels, **_labels(finetune, run)}, "annotations": dict(said.annotations)}
+    own = {**_labels(finetune, run), names.LABEL_UID: uid_of(finetune)}
+    metadata = {"labels": {**said.labels, **own}, "annotations": dict(said.annotations)}
     return {key: value for key, value in metadata.items() if value}
 
 

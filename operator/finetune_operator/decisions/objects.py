@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from finetune_api import names
 from finetune_operator.decisions.observed import Object
 
 
@@ -26,6 +27,13 @@ def is_controlled_by(thing: Object, uid: str) -> bool:
     """Whether the object of that uid is the controller of this one."""
     owners = thing["metadata"].get("ownerReferences") or []
     return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
+
+
+def is_left_by_namesake(thing: Object, finetune: Object) -> bool:
+    """Whether it belongs to a finetune that had this one's name before: garbage that will be collected."""
+    owners = thing["metadata"].get("ownerReferences") or []
+    found = {(o.get("kind"), o.get("name")) for o in owners if o.get("controller")}
+    return (names.KIND, name_of(finetune)) in found and not is_controlled_by(thing, uid_of(finetune))
 
 
 def true_condition(thing: Object, type_: str) -> dict[str, Any] | None:

@@ -63,7 +63,7 @@ class Observed:
     previous_job: Object | None
     """Job `<name>-<number - 1>`; looked for only while `awaits_previous_job(finetune)`."""
     pods: tuple[Object, ...]
-    """Of that Job."""
+    """Of that Job, and of earlier ones of this finetune and run."""
     events: tuple[Object, ...]
     """About Job and pods; listed only while no pod runs."""
     report: PostedReport | None
@@ -75,6 +75,8 @@ class Observed:
     """Aware, in UTC."""
     listening_since: datetime
     """When this operator began to take reports: silence before that says nothing."""
+    pods_of_others: tuple[Object, ...] = ()
+    """Of Jobs by that name that a finetune had which is gone."""
     service_account: Object | None = None
     """Of `runtime.serviceAccountName`; looked for only while there is no Job."""
     refusal: Stalled | Waiting | None = None

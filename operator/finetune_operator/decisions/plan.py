@@ -48,6 +48,7 @@ _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     # Before the look for deletions: what a finished Job found counts, also while somebody deletes it.
     pod_rules.conclude_a_finished_job,
     job_rules.wait_for_what_is_being_deleted,
+    job_rules.wait_for_pods_of_earlier_jobs,
     job_rules.replace_an_outdated_config,
     account_rules.wait_for_an_account_that_allows_it,
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from finetune_api import names
 from finetune_api.exit_codes import USER_ERRORS, ExitCode
 from finetune_api.report import Report
 from finetune_api.run_file import CONTAINER
@@ -20,6 +21,11 @@ def unfinished_pod(pods: Sequence[Object]) -> Object | None:
     """The newest pod that has not ended; None between two attempts."""
     unfinished = [p for p in pods if not is_finished(p)]
     return max(unfinished, key=lambda p: (created_at(p) or _LONG_AGO, name_of(p)), default=None)
+
+
+def works_for(pod: Object, uid: str) -> bool:
+    """Whether it is a pod of the finetune of that uid; those made by older operators do not say."""
+    return (pod["metadata"].get("labels") or {}).get(names.LABEL_UID) in {None, uid}
 
 
 def is_finished(pod: Object) -> bool:

@@ -7,14 +7,19 @@ from finetune_operator.decisions.gate_rules import judge_stored
 from finetune_operator.decisions.objects import (
     is_being_deleted,
     is_controlled_by,
+    is_left_by_namesake,
     name_of,
 )
+from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.outcome import stored_report
 from finetune_operator.decisions.runs import NAME_TAKEN
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import failed
 from finetune_operator.decisions.steps import Step, begin_next
-from finetune_operator.errors import Stalled
+from finetune_operator.errors import Stalled, Waiting
+
+DELETION_POLL_SECONDS = 2.0
+"""Between looks for an object that is going away; its last event usually comes first."""
 
 SPEC_CHANGED = "SpecChanged"
 
@@ -91,6 +96,8 @@ def look_again_at_a_run_that_is_over(situation: Situation) -> Step | None:
 def refuse_names_that_are_taken(situation: Situation) -> Step | None:
     """An object under our name that is not ours is never adopted and never deleted."""
     for kind, thing in (("Job", situation.observed.job), ("ConfigMap", situation.observed.config)):
+        if thing is not None and is_left_by_namesake(thing, situation.observed.finetune):
+            raise left_by_namesake(kind, thing)
         if thing is not None and not is_controlled_by(thing, situation.uid):
             message = (
                 f"{kind} {name_of(thing)} exists and does not belong to this finetune, which needs the name."
@@ -98,3 +105,12 @@ def refuse_names_that_are_taken(situation: Situation) -> Step | None:
             )
             raise Stalled(NAME_TAKEN, message)
     return None
+
+
+def left_by_namesake(kind: str, thing: Object) -> Waiting:
+    """What says so; the garbage collector deletes it."""
+    message = (
+        f"{kind} {name_of(thing)} is left of a finetune of the same name that was deleted;"
+        " the run starts when Kubernetes has collected it."
+    )
+    return Waiting(f"{kind}Terminating", message, DELETION_POLL_SECONDS)
