@@ -165,7 +165,10 @@ def test_a_job_that_vanished_in_the_middle_is_made_again_for_the_same_run() -> N
     words = (
         "True",
         "JobRecreated",
-        "Job vdr-1 was gone in the middle of the run and was made again: the run starts over.",
+        (
+            "Job vdr-1 was gone in the middle of the run and was made again: the run starts over,"
+            " as its progress is lost without spec.runtime.checkpoints."
+        ),
     )
     assert world.said(decision.status, "Reconciling") == words
     assert world.said(world.decide(world.applied(look, decision)).status, "Reconciling") == words

@@ -21,6 +21,10 @@ SPECS = [
         world.SPEC, "evaluation.gates", [{"evaluator": "pages", "metric": "map@9", "minimum": "0.1"}]
     ),
     world.changed(world.SPEC, "output", None),
+    world.changed(world.SPEC, "suspend", True),
+    world.changed(world.changed(world.SPEC, "suspend", True), "training", {"seed": 1}),
+    world.changed(world.SPEC, "runtime", {"checkpoints": {"claim": "scratch"}, "queueName": "team-a"}),
+    world.changed(world.SPEC, "limits.keepJobSeconds", 0),
     world.changed(world.SPEC, "training", {"epochs": "-1"}),
 ]
 OUTCOMES = ["Succeeded", "GateFailed", "Failed"]
@@ -95,7 +99,8 @@ def _children(draw: st.DrawFn) -> world.Object:
     owners = draw(st.sampled_from([[world.OWNER], [], None, [{**world.OWNER, "uid": "x"}]]))
     job = world.a_job(spec=draw(st.sampled_from(SPECS[:2])), ownerReferences=owners, **draw(META))
     data = draw(st.sampled_from([None, {}, {"run.json": "{"}]))
-    return {**job, "status": draw(st.none() | counts), "data": data}
+    held = draw(st.sampled_from([None, {}, {"suspend": True}]))
+    return {**job, "spec": held, "status": draw(st.none() | counts), "data": data}
 
 
 EVENTS = _optional(
@@ -118,6 +123,9 @@ LIVE = st.none() | st.builds(
     checkpoint_step=st.none() | st.integers(0, 100),
     checkpoint_at=st.none() | st.integers(0, 8000).map(world.at),
 )
+SUSPENDED = world.decide(
+    world.a_look(world.edited(world.started(), world.changed(world.SPEC, "suspend", True)))
+).status
 STATUSES = st.sampled_from(
     [
         None,
@@ -126,6 +134,8 @@ STATUSES = st.sampled_from(
         world.started()["status"],
         *(world.concluded(world.a_report(outcome))["status"] for outcome in OUTCOMES),
         {**world.started()["status"], "conditions": []},
+        SUSPENDED,
+        {**SUSPENDED, "observedGeneration": 0},
         {"observedGeneration": 1, "run": {"number": 2, "specHash": "v1:old", "job": "vdr-2"}},
         {
             "observedGeneration": 1,

@@ -147,7 +147,8 @@ def test_a_failed_attempt_is_told_while_the_next_one_comes() -> None:
         (
             "An attempt ended with InternalError:"
             " Pod vdr-1-abcde ended with exit code 1: an error nobody foresaw."
-            " The end of its log: Traceback\nValueError: odd. Another one comes, of at most 4."
+            " The end of its log: Traceback\nValueError: odd. Retry 1 of 3 comes."
+            " The run starts over, as its progress is lost without spec.runtime.checkpoints."
         ),
     )
 
@@ -159,7 +160,8 @@ def test_a_failed_attempt_is_told_in_the_words_of_its_report() -> None:
         "Retrying",
         (
             "An attempt ended with ColumnMissing: column 'image' is not in pages."
-            " Another one comes, of at most 4."
+            " Retry 1 of 3 comes."
+            " The run starts over, as its progress is lost without spec.runtime.checkpoints."
         ),
     )
 

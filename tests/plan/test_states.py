@@ -46,6 +46,25 @@ def _changed_spec() -> world.Object:
     return _decided(world.edited(finetune, world.changed(world.SPEC, "training", {"seed": 1})))
 
 
+def _suspending() -> world.Object:
+    finetune = world.edited(_running(), world.changed(world.SPEC, "suspend", True))
+    pods = (world.a_running_pod(),)
+    return _decided(finetune, job=world.a_job(), config=world.a_config(), pods=pods)
+
+
+def _suspended() -> world.Object:
+    return _decided(_suspending(), config=world.a_config())
+
+
+def _resumed() -> world.Object:
+    return _decided(world.edited(_suspended(), world.SPEC), config=world.a_config())
+
+
+def _queued() -> world.Object:
+    job = {**world.a_job(), "spec": {"suspend": True}}
+    return _decided(world.started(), job=job, config=world.a_config())
+
+
 STATES: dict[str, State] = {
     "never seen": (world.a_finetune(), [None, None, None], "InProgress"),
     "starting": (world.started(), ["True", None, "Unknown"], "InProgress"),
@@ -62,6 +81,10 @@ STATES: dict[str, State] = {
     "gate not passed": (world.concluded(world.a_report("GateFailed")), [None, "True", "False"], "Failed"),
     "failed": (world.concluded(world.a_report("Failed")), [None, "True", "False"], "Failed"),
     "the spec cannot work": (_invalid(), [None, "True", "False"], "Failed"),
+    "suspended": (_suspended(), [None, None, "Unknown"], "InProgress"),
+    "suspended, with its pod still there": (_suspending(), ["True", None, "Unknown"], "InProgress"),
+    "resumed": (_resumed(), ["True", None, "Unknown"], "InProgress"),
+    "held back by a queue": (_queued(), ["True", None, "Unknown"], "InProgress"),
     "the spec has changed": (_changed_spec(), ["True", None, "Unknown"], "InProgress"),
 }
 
@@ -87,9 +110,15 @@ def test_gate_and_publishing_are_told_in_every_state(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_exactly_the_states_that_are_not_in_progress_are_settled(state: str) -> None:
+def test_exactly_what_is_suspended_or_not_in_progress_is_settled(state: str) -> None:
     finetune, _, read_as = STATES[state]
-    assert is_settled(finetune) == (read_as != "InProgress")
+    assert is_settled(finetune) == (read_as != "InProgress" or state == "suspended")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_only_a_suspended_finetune_says_so(state: str) -> None:
+    (found,) = world.verdicts({"conditions": [], **STATES[state][0]["status"]}, "Suspended")
+    assert found == ("True" if state == "suspended" else None)
 
 
 def test_a_finetune_that_is_being_deleted_is_terminating_and_left_alone() -> None:
@@ -105,6 +134,5 @@ def test_kstatus_calls_a_resource_without_conditions_current() -> None:
 def test_conditions_stand_in_an_order_in_which_the_first_hit_is_right() -> None:
     for finetune, _, _ in STATES.values():
         types = [c["type"] for c in finetune["status"].get("conditions", [])]
-        assert types == [
-            t for t in ("Reconciling", "Stalled", "Ready", "GatePassed", "Published") if t in types
-        ]
+        order = ("Reconciling", "Stalled", "Suspended", "Ready", "GatePassed", "Published")
+        assert types == [t for t in order if t in types]

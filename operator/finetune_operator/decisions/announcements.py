@@ -14,13 +14,14 @@ from finetune_operator.decisions.objects import format_time, name_of, uid_of
 from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.pod_rules import RUNNING
 from finetune_operator.decisions.run_rules import SPEC_CHANGED
+from finetune_operator.decisions.suspension import QUEUED, RESUMED, RESUMING, SUSPENDING
 from finetune_operator.decisions.texts import clip
 
 MAX_NOTE = 1024
 # Reasons of a run that goes as it should: its progress is in status, not in Events.
-QUIET = {STARTING, RUNNING}
+QUIET = {STARTING, RUNNING, SUSPENDING, RESUMING}
 # What somebody asked for is no warning.
-ASKED_FOR = {SPEC_CHANGED, GATES_CHANGED}
+ASKED_FOR = {SPEC_CHANGED, GATES_CHANGED, QUEUED, RESUMED}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def _announce(condition: dict[str, Any]) -> list[Announcement]:
     match condition["type"]:
         case "Stalled":
             return [Announcement("Warning", reason, note)]
-        case "Ready":
+        case "Ready" | "Suspended":
             return [Announcement("Normal", reason, note)]
         case "Reconciling" if reason not in QUIET:
             return [Announcement("Normal" if reason in ASKED_FOR else "Warning", reason, note)]

@@ -99,12 +99,17 @@ def report_of(pod: Object, observed: Observed, run: int) -> Report | None:
     return posted.report if (posted.report.uid, posted.report.run) == (uid, run) else None
 
 
+def was_interrupted(pod: Object) -> bool:
+    """Whether a pod that did not succeed was stopped from outside."""
+    is_disrupted = true_condition(pod, "DisruptionTarget") is not None or is_being_deleted(pod)
+    return is_disrupted or terminated(pod).get("exitCode") == ExitCode.INTERRUPTED
+
+
 def _fate(pod: Object, observed: Observed) -> Fate:
     code = terminated(pod).get("exitCode")
     if pod["status"]["phase"] == "Succeeded" or code == ExitCode.DONE:
         return "Done"
-    is_disrupted = true_condition(pod, "DisruptionTarget") is not None or is_being_deleted(pod)
-    if is_disrupted or code == ExitCode.INTERRUPTED:
+    if was_interrupted(pod):
         return _interrupted(observed)
     return "Refused" if code in USER_ERRORS else "Failed"
 

@@ -2,10 +2,12 @@
 
     state                                Reconciling  Stalled  Ready
     queued, starting, running, retrying  True         absent   Unknown
+    suspended by spec.suspend            absent       absent   Unknown
     published, or nothing to publish to  absent       absent   True
     gate not passed, failed, impossible  absent       True     False
 
-Reconciling and Stalled are never both there. GatePassed and Published are for people.
+Reconciling, Stalled and Suspended are there only while they are true, and one of them at most. GatePassed and
+Published are for people.
 """
 
 from collections.abc import Sequence
@@ -17,11 +19,12 @@ from finetune_api.status import Condition
 from finetune_operator.decisions.objects import format_time
 from finetune_operator.decisions.texts import clip, without_credentials
 
-ConditionType = Literal["Reconciling", "Stalled", "Ready", "GatePassed", "Published"]
+ConditionType = Literal["Reconciling", "Stalled", "Suspended", "Ready", "GatePassed", "Published"]
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 MAX_MESSAGE = 2048
-_ORDER = ("Reconciling", "Stalled", "Ready", "GatePassed", "Published")
+SUSPENDED = "Suspended"
+_ORDER = ("Reconciling", "Stalled", "Suspended", "Ready", "GatePassed", "Published")
 
 
 @dataclass(frozen=True)
@@ -71,22 +74,29 @@ def find(conditions: Sequence[Condition], type_: ConditionType) -> Condition | N
 
 def progressing(conditions: Sequence[Condition], reason: str, message: str, stamp: Stamp) -> list[Condition]:
     """The finetune is on its way: Reconciling, and not known to be Ready."""
-    conditions = _without(conditions, "Stalled")
+    conditions = _without(conditions, "Stalled", "Suspended")
     conditions = set_condition(conditions, Verdict("Reconciling", "True", reason, message), stamp)
     return set_condition(conditions, Verdict("Ready", "Unknown", reason, message), stamp)
 
 
 def ready(conditions: Sequence[Condition], reason: str, message: str, stamp: Stamp) -> list[Condition]:
     """Everything that was asked for is done."""
-    conditions = _without(conditions, "Reconciling", "Stalled")
+    conditions = _without(conditions, "Reconciling", "Stalled", "Suspended")
     return set_condition(conditions, Verdict("Ready", "True", reason, message), stamp)
 
 
 def stalled(conditions: Sequence[Condition], reason: str, message: str, stamp: Stamp) -> list[Condition]:
     """Nothing more happens until somebody changes something."""
-    conditions = _without(conditions, "Reconciling")
+    conditions = _without(conditions, "Reconciling", "Suspended")
     conditions = set_condition(conditions, Verdict("Stalled", "True", reason, message), stamp)
     return set_condition(conditions, Verdict("Ready", "False", reason, message), stamp)
+
+
+def suspended(conditions: Sequence[Condition], message: str, stamp: Stamp) -> list[Condition]:
+    """Nothing more happens until the user lets it go on."""
+    conditions = _without(conditions, "Reconciling", "Stalled")
+    conditions = set_condition(conditions, Verdict("Suspended", "True", SUSPENDED, message), stamp)
+    return set_condition(conditions, Verdict("Ready", "Unknown", SUSPENDED, message), stamp)
 
 
 def _without(conditions: Sequence[Condition], *types: ConditionType) -> list[Condition]:

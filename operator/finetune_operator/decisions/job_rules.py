@@ -17,6 +17,7 @@ from finetune_operator.decisions.runs import awaits_previous_job
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import on_its_way
 from finetune_operator.decisions.steps import Kind, Step, deletions
+from finetune_operator.decisions.suspension import RESUMED, RESUMING, is_resuming, where_it_goes_on
 from finetune_operator.errors import Waiting
 
 STARTING = "Starting"
@@ -53,9 +54,9 @@ def replace_an_outdated_job(situation: Situation) -> Step | None:
 def wait_for_what_is_being_deleted(situation: Situation) -> Step | None:
     job, config = situation.observed.job, situation.observed.config
     if job is not None and is_being_deleted(job):
-        raise _terminating("Job", job)
+        raise _terminating("Job", job, RESUMING if is_resuming(situation) else "JobTerminating")
     if job is None and config is not None and is_being_deleted(config):
-        raise _terminating("ConfigMap", config)
+        raise _terminating("ConfigMap", config, "ConfigMapTerminating")
     return None
 
 
@@ -93,11 +94,18 @@ def make_the_job(situation: Situation) -> Step:
     job = build_job(observed.finetune, situation.spec, run, situation.settings)
     reason, message = STARTING, starting_message(run.job)
     if run.start_time is not None:
-        reason = JOB_RECREATED
-        message = f"Job {run.job} was gone in the middle of the run and was made again: the run starts over."
+        reason, message = _going_on_words(situation)
     begun = run.model_copy(update={"start_time": run.start_time or format_time(situation.now)})
     status = on_its_way(situation, phase="Starting", reason=reason, message=message, run=begun)
     return Step(status, create=(*missing, job))
+
+
+def _going_on_words(situation: Situation) -> tuple[str, str]:
+    run, goes_on = situation.run, where_it_goes_on(situation, situation.run)
+    if is_resuming(situation):
+        return RESUMED, f"Run {run.number} was resumed as Job {run.job}: it {goes_on}."
+    text = f"Job {run.job} was gone in the middle of the run and was made again: the run {goes_on}."
+    return JOB_RECREATED, text
 
 
 def starting_message(job: str) -> str:
@@ -107,16 +115,19 @@ def starting_message(job: str) -> str:
 def _still_pending(situation: Situation) -> FinetuneStatus:
     """What the status says already, of the present generation."""
     before = situation.reconciling
+    if is_resuming(situation):
+        message = f"Run {situation.run.number} {where_it_goes_on(situation, situation.run)}."
+        return on_its_way(situation, phase="Pending", reason=RESUMING, message=message)
     reason = before.reason if before else STARTING
     message = before.message if before else starting_message(situation.run.job)
     return on_its_way(situation, phase="Pending", reason=reason, message=message)
 
 
-def _terminating(kind: Kind, thing: Object) -> Waiting:
+def _terminating(kind: Kind, thing: Object, reason: str) -> Waiting:
     since = created_at(thing)
     made = f" (made {format_time(since)})" if since else ""
     message = f"{kind} {name_of(thing)}{made} is still being deleted; the run goes on when it is gone."
-    return Waiting(f"{kind}Terminating", message, DELETION_POLL_SECONDS)
+    return Waiting(reason, message, DELETION_POLL_SECONDS)
 
 
 def config_map(situation: Situation) -> Object:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from finetune_api import names
-from finetune_operator.decisions.objects import parse_time, true_condition
+from finetune_operator.decisions.objects import created_at, parse_time, true_condition
 from finetune_operator.decisions.observed import Object
 
 
@@ -20,6 +20,17 @@ def ended_at(job: Object) -> datetime | None:
 
 def is_complete(job: Object) -> bool:
     return true_condition(job, "Complete") is not None
+
+
+def is_held_back(job: Object) -> bool:
+    """Whether somebody, a queue as a rule, lets the Job have no pods for now."""
+    return (job.get("spec") or {}).get("suspend") is True
+
+
+def begins_at(job: Object) -> datetime | None:
+    """Since when it may have pods: when it was made or, later, when the queue let it through."""
+    let_through = parse_time((job.get("status") or {}).get("startTime"))
+    return max((t for t in (let_through, created_at(job)) if t), default=None)
 
 
 def attempts(job: Object, pods: Sequence[Object]) -> int:

@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from finetune_api.status import FinetuneStatus
-from finetune_operator.decisions import account_rules, job_rules, keeping, pod_rules, run_rules
+from finetune_operator.decisions import account_rules, job_rules, keeping, pod_rules, run_rules, suspension
 from finetune_operator.decisions.objects import parse_time
 from finetune_operator.decisions.observed import LiveProgress, Object, Observed
 from finetune_operator.decisions.runs import NAME_TAKEN, next_look
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import on_its_way, refused
-from finetune_operator.decisions.steps import Deletion, Step
+from finetune_operator.decisions.steps import Deletion, Step, deletions
 from finetune_operator.errors import Stalled, Waiting
 from finetune_operator.settings import Settings
 
@@ -47,6 +47,8 @@ _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     job_rules.replace_an_outdated_job,
     # Before the look for deletions: what a finished Job found counts, also while somebody deletes it.
     pod_rules.conclude_a_finished_job,
+    pod_rules.conclude_by_a_verdict,
+    suspension.suspend,
     job_rules.wait_for_what_is_being_deleted,
     job_rules.wait_for_pods_of_earlier_jobs,
     job_rules.replace_an_outdated_config,
@@ -89,7 +91,12 @@ def _go_on(situation: Situation) -> Step:
 
 def _stall(situation: Situation, error: Stalled) -> Step:
     again = NAME_POLL_SECONDS if error.reason == NAME_TAKEN else None
-    return Step(refused(situation, error.reason, error.message), requeue_after_seconds=again)
+    paused = situation.observed.finetune["spec"].get("suspend") is True
+    return Step(
+        refused(situation, error.reason, error.message),
+        delete=deletions(situation, "Job", situation.observed.job) if paused else (),
+        requeue_after_seconds=again,
+    )
 
 
 def _wait(situation: Situation, error: Waiting) -> Step:

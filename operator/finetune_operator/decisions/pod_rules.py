@@ -5,7 +5,7 @@ from dataclasses import replace
 from finetune_api.report import Report
 from finetune_api.status import Failure, Run
 from finetune_operator.decisions.accounting import stop
-from finetune_operator.decisions.attempts import report_of
+from finetune_operator.decisions.attempts import report_of, was_interrupted
 from finetune_operator.decisions.failures import (
     MAX_HINT,
     MAX_MESSAGE,
@@ -14,8 +14,8 @@ from finetune_operator.decisions.failures import (
 )
 from finetune_operator.decisions.gate_rules import judge_fresh
 from finetune_operator.decisions.job_rules import JOB_RECREATED, STARTING, config_map, starting_message
-from finetune_operator.decisions.jobs import end_of, ended_at
-from finetune_operator.decisions.objects import created_at, uid_of
+from finetune_operator.decisions.jobs import begins_at, end_of, ended_at, is_complete
+from finetune_operator.decisions.objects import created_at, is_being_deleted, uid_of
 from finetune_operator.decisions.observed import LiveProgress, Object
 from finetune_operator.decisions.pods import (
     end_time,
@@ -28,6 +28,11 @@ from finetune_operator.decisions.problems import problem_of
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import ended, failed, on_its_way
 from finetune_operator.decisions.steps import Step, deletions
+from finetune_operator.decisions.suspension import (
+    RESUMED,
+    show_that_a_queue_holds_it_back,
+    where_it_goes_on,
+)
 from finetune_operator.decisions.texts import clip, sentence
 
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 5.0, 60.0
@@ -38,12 +43,13 @@ RESYNC_SECONDS = 300.0
 
 RUNNING = "Running"
 RETRYING = "Retrying"
+INTERRUPTED = "Interrupted"
 
 
 def conclude_a_finished_job(situation: Situation) -> Step | None:
     """The Report decides, not the exit code; only without one the Job and its pods are asked."""
     job = situation.observed.job
-    if job is None or end_of(job) is None:
+    if job is None or end_of(job) is None or _was_stopped(situation, job):
         return None
     run = ended(situation.run, ended_at(job) or situation.now)
     report = _final_report(situation)
@@ -57,10 +63,22 @@ def conclude_a_finished_job(situation: Situation) -> Step | None:
     return replace(step, status=step.status.model_copy(update={"progress": live.progress}))
 
 
+def conclude_by_a_verdict(situation: Situation) -> Step | None:
+    """A Job that goes before it could say how it ended: what its trainer found out holds all the same."""
+    job, run = situation.observed.job, situation.run
+    if run.start_time is None or (job is not None and not is_being_deleted(job)):
+        return None
+    report = _final_report(situation)
+    if report is None or report.outcome == "Failed":
+        return None
+    return judge_fresh(situation, report, ended(run, situation.now))
+
+
 def follow_the_job(situation: Situation, job: Object) -> Step:
     """The Job goes on: its pod does not start, or runs, or comes up."""
     step = (
         _await_the_end_of_the_job(situation)
+        or show_that_a_queue_holds_it_back(situation, job)
         or _show_why_no_pod_starts(situation, job)
         or _follow_a_running_pod(situation)
         or _await_a_pod(situation, job)
@@ -154,13 +172,25 @@ def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
     before = situation.reconciling
     last = newest_finished(situation.observed.pods)
     if last is not None:
-        failure = failure_of_attempt(last, situation.observed, run.number)
-        most = situation.spec.limits.retries + 1
-        text = f"An attempt ended with {failure.reason}: {sentence(failure.message)}"
-        return RETRYING, f"{text} Another one comes, of at most {most}."
-    if before is not None and before.reason == JOB_RECREATED:
+        return _next_attempt_words(situation, run, last)
+    if before is not None and before.reason in {JOB_RECREATED, RESUMED}:
         return before.reason, before.message
     return STARTING, starting_message(run.job)
+
+
+def _next_attempt_words(situation: Situation, run: Run, last: Object) -> tuple[str, str]:
+    failure = failure_of_attempt(last, situation.observed, run.number)
+    goes_on = f"The run {where_it_goes_on(situation, run)}."
+    if was_interrupted(last):
+        return INTERRUPTED, f"{sentence(failure.message)} That counts as no retry. {goes_on}"
+    text = f"An attempt ended with {failure.reason}: {sentence(failure.message)}"
+    return RETRYING, f"{text} Retry {run.retries} of {situation.spec.limits.retries} comes. {goes_on}"
+
+
+def _was_stopped(situation: Situation, job: Object) -> bool:
+    """Whether the Job failed only because it had to go: killing a pod that does not end is no failure."""
+    had_to_go = situation.spec.suspend and is_being_deleted(job)
+    return had_to_go and not is_complete(job) and not any(map(ends_its_job, situation.observed.pods))
 
 
 def _says(situation: Situation, reason: str) -> bool:
@@ -168,11 +198,12 @@ def _says(situation: Situation, reason: str) -> bool:
 
 
 def _waited_seconds(situation: Situation, job: Object) -> float:
-    """How long a pod is awaited: since it was made, else since the end of the one before, else of the Job."""
+    """How long a pod is awaited; the time in a queue does not count."""
     pods = situation.observed.pods
     pod, last = unfinished_pod(pods), newest_finished(pods)
-    since = created_at(pod) if pod is not None else end_time(last) if last is not None else None
-    return (situation.now - (since or created_at(job) or situation.now)).total_seconds()
+    times = (created_at(pod),) if pod is not None else (begins_at(job), end_time(last) if last else None)
+    since = max((t for t in times if t), default=situation.now)
+    return (situation.now - since).total_seconds()
 
 
 def _live_of(live: LiveProgress | None, pod: Object) -> LiveProgress | None:

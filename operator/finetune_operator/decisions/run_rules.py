@@ -84,7 +84,7 @@ def look_again_at_a_run_that_is_over(situation: Situation) -> Step | None:
     if not situation.is_run_over:
         return None
     failure, run = situation.status.failure, situation.run
-    if failure is not None and not situation.is_spec_new:
+    if failure is not None and (situation.spec.suspend or not situation.is_spec_new):
         return Step(failed(situation, failure, run))
     report = stored_report(situation)
     if report is None:

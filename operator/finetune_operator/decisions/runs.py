@@ -72,6 +72,9 @@ def is_settled(finetune: Object) -> bool:
     status = stored_status(finetune)
     if status.observed_generation != finetune["metadata"]["generation"]:
         return False
+    suspended = find(status.conditions, "Suspended")
+    if suspended is not None and suspended.status == "True":
+        return True
     stalled, ready = find(status.conditions, "Stalled"), find(status.conditions, "Ready")
     if stalled is not None and stalled.status == "True":
         return stalled.reason != NAME_TAKEN

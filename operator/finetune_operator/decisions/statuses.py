@@ -24,22 +24,39 @@ def on_its_way(
     progress: Progress | None = None,
 ) -> FinetuneStatus:
     """The run goes on, or waits for something. What was measured and published before stays."""
-    number = (run or situation.run).number
-    published = f"Run {number} has published nothing yet.{_still_published(situation)}"
-    verdicts = (
-        Verdict("GatePassed", "Unknown", NOT_DECIDED, f"Run {number} has not been judged yet."),
-        Verdict("Published", "Unknown", NOT_DECIDED, published),
-    )
+    run = run or (situation.run if situation.status.run else None)
     found = conditions.progressing(situation.status.conditions, reason, message, situation.stamp)
     return situation.status.model_copy(
         update={
             "observed_generation": situation.generation,
             "phase": phase,
-            "run": run or (situation.run if situation.status.run else None),
+            "run": run,
             "progress": progress,
             "failure": None,
-            "conditions": with_verdicts(found, verdicts, situation),
+            "conditions": with_verdicts(found, _undecided(situation, run or situation.run), situation),
         }
+    )
+
+
+def suspended(situation: Situation, message: str) -> FinetuneStatus:
+    """The run pauses: what it has done so far is kept, and the one to begin is decided."""
+    found = conditions.suspended(situation.status.conditions, message, situation.stamp)
+    return situation.status.model_copy(
+        update={
+            "observed_generation": situation.generation,
+            "phase": "Suspended",
+            "run": situation.run,
+            "failure": None,
+            "conditions": with_verdicts(found, _undecided(situation, situation.run), situation),
+        }
+    )
+
+
+def _undecided(situation: Situation, run: Run) -> tuple[Verdict, ...]:
+    published = f"Run {run.number} has published nothing yet.{_still_published(situation)}"
+    return (
+        Verdict("GatePassed", "Unknown", NOT_DECIDED, f"Run {run.number} has not been judged yet."),
+        Verdict("Published", "Unknown", NOT_DECIDED, published),
     )
 
 
