@@ -61,7 +61,7 @@ def test_variables_and_volumes_arrive_as_they_were_written(operator: Operator, r
     restricted.client.create(f"/api/v1/namespaces/{restricted.namespace}/configmaps", site)
     volume = {"name": "extra", "mountPath": "/mnt/extra", "configMap": {"name": "site"}}
     pod = {"env": [{"name": "MARK", "value": text}], "volumes": [volume], "labels": {"team": "search"}}
-    restricted.apply("tell_what_is_there", **{"runtime.pod": pod})
+    restricted.apply("tell_what_is_there", runtime_pod=pod)
     restricted.await_condition("Stalled", "True", "Told")
     assert json.loads(restricted.status()["failure"]["message"]) == [text, "from a ConfigMap"]
     assert _the_pod(restricted)["metadata"]["labels"]["team"] == "search"

@@ -31,6 +31,8 @@ def _strings(node: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
                 yield from _strings(value, (*path, index))
         case str():
             yield path, node
+        case _:
+            pass
 
 
 def _with(spec: world.Object, path: Path, value: str | int) -> world.Object:

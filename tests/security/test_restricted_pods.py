@@ -25,7 +25,7 @@ def restricted(cluster: Cluster) -> Iterator[Cluster]:
     client = cluster.client
     scheduling, node = "/apis/scheduling.k8s.io/v1/priorityclasses", "/apis/node.k8s.io/v1/runtimeclasses"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    made = [
+    made: list[tuple[str, Json]] = [
         (scheduling, {"metadata": {"name": PRIORITIES[0]}, "value": 1}),
         (node, {"metadata": {"name": CLASSES[0]}, "handler": "runsc"}),
         ("/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": labels}}),
