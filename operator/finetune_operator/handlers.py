@@ -51,6 +51,8 @@ async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None
             if (wait := next_look(finetune, datetime.now(UTC))) is not None:
                 memo.queue.add_after(key, wait)
         else:
+            if event["type"] is None:
+                views.doubt(key)  # a list may be old: what others made or ended since is not in it
             memo.queue.add(key)
 
 

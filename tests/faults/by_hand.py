@@ -38,7 +38,7 @@ def its_pod_is_deleted(finetunes: Finetunes) -> None:
 
 def its_config_is_deleted(finetunes: Finetunes) -> None:
     """Of which nobody tells; its next pod needs it."""
-    finetunes.client.delete(f"/api/v1/namespaces/{finetunes.namespace}/configmaps/one-1")
+    plays.delete_config(finetunes, "one-1")
     its_pod_is_deleted(finetunes)
     finetunes.await_that(lambda: plays.running_pods(finetunes), "a running pod", seconds=60)
 

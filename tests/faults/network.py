@@ -88,11 +88,12 @@ def _apply_first(lane: Lane) -> Fault:
 
 
 def is_seen_as_it_was_in_the_beginning(lane: Lane) -> None:
-    """It is over and its Job is gone, but the lists that an operator starts with tell of neither."""
+    """It is over and what it had made is gone, but the lists that an operator starts with tell of neither."""
     finetunes, fault = lane.finetunes, lane.proxy.fault
     assert isinstance(fault, StaleLists)
     plays.await_end(finetunes, "Ready")
     plays.delete_job(finetunes, "one-1")
+    plays.delete_config(finetunes, "one-1")
     fault.is_frozen = True
     lane.replica.kill()
     lane.await_new_leader()

@@ -123,6 +123,10 @@ def delete_job(finetunes: Finetunes, name: str) -> None:
     finetunes.client.delete(path, {"propagationPolicy": "Background"})
 
 
+def delete_config(finetunes: Finetunes, name: str) -> None:
+    finetunes.client.delete(f"/api/v1/namespaces/{finetunes.namespace}/configmaps/{name}")
+
+
 def await_end(finetunes: Finetunes, phase: str, *, run: int = 1) -> None:
     """Of the present generation."""
 

@@ -61,6 +61,14 @@ async def test_a_finetune_that_needs_work_is_queued(shared: Shared) -> None:
     assert added(shared) == [KEY]
 
 
+async def test_what_a_list_tells_is_read_before_it_is_believed(shared: Shared) -> None:
+    await finetune_changed(event=an_event(type_=None), memo=shared)
+    assert shared.memory.views.take(KEY) is None
+    shared.memory.views.forget(KEY)
+    await finetune_changed(event=an_event(type_="ADDED", version="3"), memo=shared)
+    assert shared.memory.views.take(KEY) is not None
+
+
 async def test_a_settled_finetune_is_only_remembered(shared: Shared) -> None:
     await finetune_changed(event=an_event(**SETTLED), memo=shared)
     assert added(shared) == []
