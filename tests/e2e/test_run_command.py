@@ -255,6 +255,64 @@ def test_a_run_that_is_told_to_stop_says_so_and_publishes_nothing(home: Path) ->
     assert list((home / "work").glob("run-*")) == []
 
 
+def stopped_by_control_c(home: Path, *options: str) -> tuple[int, str]:
+    """Exit code and errors of a run that is interrupted in its training, as a terminal does it."""
+    with subprocess.Popen(
+        command(home, *options),
+        cwd=home, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "step 1 of" in line or "going on after" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    return process.returncode, "".join(lines) + errors
+
+
+@pytest.mark.training
+@pytest.mark.slow
+def test_a_run_that_was_interrupted_at_a_terminal_goes_on_by_the_same_command(home: Path) -> None:
+    spec = a_spec()
+    spec["training"]["args"]["max_steps"] = 60
+    write_spec(home, spec)
+    code, errors = stopped_by_control_c(home)
+    assert code == 130
+    found = re.search(r"the checkpoint of step (\d+) in (\S+)", errors)
+    assert found is not None, errors
+    assert (Path(found[2]) / f"step-{found[1]}" / "COMPLETE").is_file()
+
+    code, errors = stopped_by_control_c(home, "--fresh")
+    assert code == 130
+    assert "going on after" not in errors
+    found = re.search(r"the checkpoint of step (\d+)", errors)
+    assert found is not None, errors
+
+    code, output = run_here(home, spec)
+    assert code == ExitCode.DONE, output
+    training = json.loads((version(home) / "report.json").read_text())["training"]
+    assert training["resumedAt"] == [int(found[1])]
+    assert list((home / "work" / "checkpoints").iterdir()) == []
+    digest = latest(home)["digest"]
+
+    shutil.rmtree(home / "models" / "forms")
+    code, output = run_here(home, spec)
+    assert code == ExitCode.DONE, output
+    assert latest(home)["digest"] == digest
+
+
+def test_a_second_control_c_ends_a_run_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted_twice(_: Any) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("finetune_trainer.local.command.run_finetune", interrupted_twice)
+    code, _ = run_here(home, a_spec())
+    assert code == 130
+
+
 @pytest.mark.training
 def test_a_run_needs_no_name_no_home_and_no_writable_root(home: Path) -> None:
     spec = a_spec()

@@ -122,10 +122,35 @@ def test_a_phase_is_told_at_once_and_a_step_within_the_interval(listener: Listen
     assert second["trainerStatus"]["estimatedRemainingSeconds"] == 610
     assert metrics(second) == {
         "phase": "Training", "current_step": "84", "total_steps": "200", "current_epoch": "0.84",
-        "loss": "0.5", "samples_per_second": "31.25",
+        "loss": "0.5", "samples_per_second": "31.25", "resumed_step": "0",
     }  # fmt: skip
     dt.datetime.fromisoformat(second["trainerStatus"]["lastUpdatedTime"])
     assert listener.tokens[0] == "Bearer first"
+
+
+def test_what_takes_long_before_training_is_a_sign_of_life(listener: Listener) -> None:
+    with OperatorReporter(listener.server, interval=0.02) as reporter:
+        reporter.fetched("hf://owner/model", 1000, 4000)
+        listener.wait_for(1)
+        reporter.begin("Baseline")
+        listener.wait_for(2)
+        reporter.encoded(64, 200)
+        listener.wait_for(3)
+    found = [metrics(body) for body in listener.bodies]
+    assert found[0] == {"phase": "Preparing", "fetched_bytes": "1000"}
+    assert found[-1] == {"phase": "Baseline", "encoded_inputs": "64"}
+
+
+def test_checkpoints_are_told_at_once(listener: Listener) -> None:
+    with OperatorReporter(listener.server, interval=1000) as reporter:
+        reporter.resumed(80, 200)
+        listener.wait_for(1)
+        reporter.trained(progress(84))
+        reporter.checkpointed(84)
+        listener.wait_for(2)
+    assert metrics(listener.bodies[0]) == {"phase": "Preparing", "resumed_step": "80"}
+    second = metrics(listener.bodies[1])
+    assert (second["resumed_step"], second["checkpoint_step"], second["current_step"]) == ("80", "84", "84")
 
 
 def test_steps_in_between_are_not_told_one_by_one(listener: Listener) -> None:

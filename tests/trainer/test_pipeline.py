@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,54 @@ def test_a_stop_is_told_and_leaves_nothing_behind(places: Places) -> None:
         assert ending.report.failure.retryable
         assert not list((places.volume("models") / "out").iterdir())
         assert not list(places.work.glob("run-*"))
+
+
+def checkpoints_of(places: Places) -> Places:
+    return replace(places, checkpoints=places.work / "checkpoints")
+
+
+@pytest.mark.training
+def test_a_training_that_was_stopped_is_gone_on_with(places: Places) -> None:
+    places = checkpoints_of(places)
+    file = a_run(training={**a_spec(training={"args": {"max_steps": 4}}).training.to_dict()})
+    stopped, told = ended(places, file, stop_at="Training")
+    assert stopped.exit_code is ExitCode.INTERRUPTED
+    assert (told.resumed_after, told.steps, told.checkpoints) == ([(0, 4)], [1], [1])
+    assert stopped.report.checkpoint_step == 1
+    assert stopped.report.failure is not None
+    where = places.work / "checkpoints/team/search/u-1/1"
+    assert stopped.report.failure.hint == (
+        f"start it again: it goes on from the checkpoint of step 1 in {where}"
+    )
+
+    stopped, told = ended(places, file, stop_at="Baseline")
+    assert (stopped.report.checkpoint_step, told.steps) == (1, [])
+
+    stopped, told = ended(places, file, stop_at="Evaluating")
+    assert (told.resumed_after, told.steps, told.checkpoints) == ([(1, 4)], [2, 3, 4], [4])
+    assert stopped.report.checkpoint_step == 4
+
+    ending, told = ended(places, file)
+    assert ending.report.outcome == "Succeeded", ending.report.failure
+    assert (told.resumed_after, told.steps) == ([(4, 4)], [])
+    assert ending.full_report is not None
+    full = json.loads(ending.full_report.read_text())
+    assert (full["training"]["steps"], full["training"]["resumedAt"]) == (4, [1, 4])
+    assert len(full["training"]["lossCurve"]) == 4
+    card = ending.full_report.with_name("README.md").read_text()
+    assert "went on from checkpoints after these steps: 1, 4" in card
+    assert list((places.work / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("minimum", ["0", "1"])
+def test_no_checkpoint_outlives_a_result(places: Places, minimum: str) -> None:
+    places = checkpoints_of(places)
+    evaluation = {**a_spec().evaluation.to_dict(), "gates": [{"evaluator": "dev", "minimum": minimum}]}
+    ending, told = ended(places, a_run(evaluation=evaluation))
+    assert ending.report.outcome == ("Succeeded" if minimum == "0" else "GateFailed")
+    assert told.checkpoints == [2]
+    assert list((places.work / "checkpoints").iterdir()) == []
 
 
 def test_base_and_tuned_model_are_measured_under_the_same_settings(

@@ -59,6 +59,7 @@ TrustRemoteCode = Annotated[
 _CODES = (
     "Exit codes: 0 done, 3 a gate was not passed. For you to mend: 10 the spec, 11 the data, 12 the model,"
     " 13 credentials, 14 the target. Worth another try: 20 a source, 21 memory, 22 a disk, 1 anything else."
+    " Interrupted: 130 by Ctrl-C, 143 by SIGTERM."
 )
 
 
@@ -80,7 +81,8 @@ def main(
 @app.command(
     epilog=_CODES,
     help="Run a spec on this machine, without a cluster: read the sources, measure the base model, train,"
-    " measure again, and publish the model when it passes every gate. The same spec as a cluster takes.",
+    " measure again, and publish the model when it passes every gate. The same spec as a cluster takes."
+    " Ctrl-C keeps what the training has done; the same command goes on from there.",
     short_help="Run a spec on this machine, without a cluster.",
 )
 def run(  # noqa: PLR0917 - typer gives them by name
@@ -91,6 +93,9 @@ def run(  # noqa: PLR0917 - typer gives them by name
     config_maps: ConfigMaps = Path("configmaps"),
     work: Work = None,
     again: Annotated[bool, typer.Option("--again", help="Run also what has been published already.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew where an interrupted run of this spec could go on.")
+    ] = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Run, and exit with the run's code."""
@@ -98,7 +103,9 @@ def run(  # noqa: PLR0917 - typer gives them by name
     from finetune_trainer.local.command import Folders, run_locally
 
     folders = Folders(volumes, volume or [], secrets, config_maps, work)
-    raise typer.Exit(run_locally(spec, folders, again=again, allow_remote_code=trust_remote_code))
+    raise typer.Exit(
+        run_locally(spec, folders, again=again, fresh=fresh, allow_remote_code=trust_remote_code)
+    )
 
 
 @app.command(

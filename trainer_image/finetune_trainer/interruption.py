@@ -32,6 +32,11 @@ class StopRequest:
     def is_set(self) -> bool:
         return self._signal is not None
 
+    @property
+    def exit_code(self) -> int:
+        """As shells have it for a process that its signal ended; 0 without one."""
+        return 128 + self._signal if self._signal is not None else 0
+
     def check(self) -> None:
         """Raises Interrupted once it is set."""
         if self._signal is not None:

@@ -131,6 +131,9 @@ def tune(run: Run, material: Material, scratch: Path) -> TrainingResult:
         guides=load_guides(material.guides, run.file.spec),
         resuming=_resuming(run, material),
     )
+    if result.resumed_at:
+        steps = ", ".join(map(str, result.resumed_at))
+        run.note(f"the training was interrupted, and went on from checkpoints after these steps: {steps}")
     run.stop.check()
     return result
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from finetune_api.exit_codes import ExitCode
 from finetune_api.run_file import RunFile
 from finetune_api.uris import PvcUri, parse_uri
+from finetune_trainer.checkpoints import open_checkpoints
 from finetune_trainer.errors import InvalidSpec, TrainerError
 from finetune_trainer.interruption import stopping_on_signals
 from finetune_trainer.local.check_view import Looking, show_findings
@@ -40,11 +41,20 @@ class Folders:
         folders = find_volumes(file, root=self.volumes, named=dict(map(_parse_volume, self.named)))
         # The spec is the person's own, so is the network.
         work = self.work or _default_work()
-        return Places(folders, self.secrets, work, self.config_maps, private_addresses=True)
+        return Places(
+            folders,
+            self.secrets,
+            work,
+            self.config_maps,
+            checkpoints=work / "checkpoints",
+            private_addresses=True,
+        )
 
 
-def run_locally(path: Path, folders: Folders, *, again: bool, allow_remote_code: bool = False) -> ExitCode:
-    """Run, show, and give the exit code."""
+def run_locally(
+    path: Path, folders: Folders, *, again: bool, fresh: bool = False, allow_remote_code: bool = False
+) -> int:
+    """Run, show, and give the exit code. fresh: from the first step on, whatever was interrupted before."""
     errors = _console(stderr=True)
     try:
         file = read_spec(path)
@@ -53,13 +63,15 @@ def run_locally(path: Path, folders: Folders, *, again: bool, allow_remote_code:
     except TrainerError as error:
         show_failure(errors, error.as_failure())
         return error.exit_code
-    ending = _run(run_file, places, errors)
+    if fresh and (checkpoints := open_checkpoints(run_file, places, errors.print)) is not None:
+        checkpoints.clear()
+    ending, code = _run(run_file, places, errors)
     failed = ending.report.outcome == "Failed"
     console = errors if failed else _console()
     # Notes have been told on the way; a file that standard output goes to should have them too.
     with_notes = ending.repeated or not console.is_terminal
     show_ending(console, ending, folder=_folder(ending, places), with_notes=with_notes)
-    return ending.exit_code
+    return code
 
 
 def check_locally(path: Path, folders: Folders, *, allow_remote_code: bool = False) -> ExitCode:
@@ -78,14 +90,16 @@ def check_locally(path: Path, folders: Folders, *, allow_remote_code: bool = Fal
     return preflight.exit_code
 
 
-def _run(run_file: RunFile, places: Places, errors: Console) -> Ending:
+def _run(run_file: RunFile, places: Places, errors: Console) -> tuple[Ending, int]:
+    """The ending and its exit code; after Ctrl-C, that of shells for SIGINT."""
     bars = Bars(errors) if errors.is_terminal else None
     failed = True
     try:
         with stopping_on_signals() as stop:
             ending = run_finetune(Run(run_file, places, bars or Lines(), stop))
         failed = ending.report.outcome == "Failed"
-        return ending
+        interrupted = ending.exit_code is ExitCode.INTERRUPTED
+        return ending, stop.exit_code if interrupted else ending.exit_code
     finally:
         if bars is not None:
             bars.close(failed=failed)

@@ -17,7 +17,7 @@ from finetune_trainer.local.spec_file import SpecFile
 from finetune_trainer.places import Places
 
 NAMESPACE = "local"
-_NOT_THE_RESULT = {"runtime", "limits"}
+_NOT_THE_RESULT = {"runtime", "limits", "suspend"}
 
 
 def claims(file: SpecFile) -> set[str]:

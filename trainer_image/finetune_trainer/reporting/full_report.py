@@ -41,6 +41,8 @@ def build_full_report(results: Results, report: Report) -> Json:
             "steps": results.training.steps,
             "bestStep": results.training.best_step,
             "miniBatchSize": results.training.mini_batch_size,
+            "resumedAt": list(results.training.resumed_at),
+            "deviations": list(results.training.deviations),
             "lossCurve": _curve(results.training.loss_curve),
             "selectionCurve": _curve(results.training.selection_curve),
         },
