@@ -1,27 +1,28 @@
 """Why a run failed that left no Report: a sentence for each way to end."""
 
+import json
 from typing import Any
 
 import pytest
 
 from finetune_api.exit_codes import USER_ERRORS, ExitCode
+from finetune_operator.decisions.failures import failure_of_attempt
 from tests.plan import world
 
-AGAIN = "Any change of the spec starts the next run."
+AGAIN = "You: set spec.rerun to a new word to run it again."
 MEMORY = (
-    "Raise spec.runtime.resources.limits.memory, or lower spec.training.batchSize,"
-    " spec.model.maxSeqLength or the processor's pixels."
+    "You: raise spec.runtime.resources.limits.memory, or lower spec.training.batchSize,"
+    " spec.model.maxSeqLength or the processor's pixels; the change of the spec starts the next run."
+)
+IMAGE = (
+    "You: use a trainer image of the operator's version in spec.runtime.image,"
+    " or none for the operator's own."
 )
 POD = "Pod vdr-1-abcde"
 
 
-def _disrupted(message: str | None) -> world.Object:
-    condition = {
-        "type": "DisruptionTarget",
-        "status": "True",
-        "reason": "DeletionByTaintManager",
-        "message": message,
-    }
+def _disrupted(reason: str, message: str | None) -> world.Object:
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}
     return world.a_finished_pod(143, conditions=[condition])
 
 
@@ -37,21 +38,27 @@ PODS: dict[str, tuple[world.Object, str, str, str, bool]] = {
         world.a_finished_pod(1, "Traceback\nKeyError: 1\n"),
         "InternalError",
         f"{POD} ended with exit code 1: an error nobody foresaw. The end of its log: Traceback\nKeyError: 1",
-        AGAIN,
+        (
+            "You: see the log; set spec.rerun to a new word to run it again."
+            " Platform team: report the error to the operator's makers."
+        ),
         True,
     ),
     "bad data": (
         world.a_finished_pod(11),
         "InvalidData",
         f"{POD} ended with exit code 11: the data are not what the spec says.",
-        "Correct spec.data or the data.",
+        "You: correct spec.data, or the data and set spec.rerun to a new word to run it again.",
         False,
     ),
     "a source that broke off": (
         world.a_finished_pod(20),
         "SourceUnavailable",
         f"{POD} ended with exit code 20: a source did not answer or broke off.",
-        AGAIN,
+        (
+            "You: see whether the source is up and set spec.rerun to a new word to run it again."
+            " Platform team: see the cluster's way out."
+        ),
         True,
     ),
     "memory of the GPU": (
@@ -63,8 +70,8 @@ PODS: dict[str, tuple[world.Object, str, str, str, bool]] = {
     ),
     "memory of the container": (
         world.a_finished_pod(137, reason="OOMKilled"),
-        "OutOfMemory",
-        f"{POD} was killed: it used more memory than its limit.",
+        "HostOutOfMemory",
+        f"{POD} was killed: it wanted more memory than its limit of 16Gi.",
         MEMORY,
         False,
     ),
@@ -72,36 +79,88 @@ PODS: dict[str, tuple[world.Object, str, str, str, bool]] = {
         world.a_finished_pod(139),
         "Killed",
         f"{POD} ended with exit code 139: it was killed by signal 11.",
-        f"The node may be out of memory. {AGAIN}",
+        f"{AGAIN} Platform team: see whether the node ran out of memory.",
         True,
     ),
     "a strange code": (
         world.a_finished_pod(77),
         "UnknownExitCode",
         f"{POD} ended with exit code 77: the trainer knows no such code.",
-        f"Check spec.runtime.image. {AGAIN}",
+        "You: check spec.runtime.image, and set spec.rerun to a new word to run it again.",
         False,
     ),
-    "an eviction": (
+    "an eviction for want of disk": (
         world.a_pod(
-            phase="Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage"
+            phase="Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage. "
         ),
         "Evicted",
-        f"{POD} was taken off its node: The node was low on resource: ephemeral-storage.",
-        AGAIN,
+        f"{POD} was evicted by its node: The node was low on resource: ephemeral-storage.",
+        (
+            "You: ask for enough in spec.runtime.resources.requests.ephemeral-storage,"
+            " or set spec.rerun to a new word to run it again."
+        ),
+        True,
+    ),
+    "an eviction for want of memory": (
+        world.a_pod(phase="Failed", reason="Evicted", message="The node was low on resource: memory."),
+        "Evicted",
+        f"{POD} was evicted by its node: The node was low on resource: memory.",
+        (
+            "You: ask for enough in spec.runtime.resources.requests.memory,"
+            " or set spec.rerun to a new word to run it again."
+        ),
+        True,
+    ),
+    "a pod of higher priority": (
+        _disrupted(
+            "PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod"
+        ),
+        "Preempted",
+        (
+            f"{POD} made way for a pod of higher priority: default-scheduler: preempting to accommodate a"
+            " higher priority pod."
+        ),
+        (
+            "You: give it a higher spec.runtime.pod.priorityClassName, or set spec.rerun to a new word to run"
+            " it again. Platform team: or add a node."
+        ),
         True,
     ),
     "a node that is drained": (
-        _disrupted("node is going"),
-        "Interrupted",
-        f"{POD} was taken off its node: node is going.",
-        AGAIN,
+        _disrupted("EvictionByEvictionAPI", "Eviction API: evicting"),
+        "Drained",
+        f"{POD} was evicted through the API, as when a node is drained: Eviction API: evicting.",
+        f"{AGAIN} Platform team: a PodDisruptionBudget would have held it back.",
+        True,
+    ),
+    "a taint": (
+        _disrupted("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"),
+        "NodeTainted",
+        (
+            f"{POD} was taken off its node because of a NoExecute taint: Taint manager: deleting due to"
+            " NoExecute taint."
+        ),
+        f"{AGAIN} Platform team: see `kubectl describe node`: it may be out of order, or no longer answer.",
+        True,
+    ),
+    "a node that is gone": (
+        _disrupted("DeletionByPodGC", "PodGC: node no longer exists"),
+        "NodeLost",
+        f"{POD} is lost with its node: PodGC: node no longer exists.",
+        f"{AGAIN} Platform team: see what became of the node.",
         True,
     ),
     "an interruption without a word": (
-        _disrupted(None),
+        _disrupted("SomethingNew", None),
         "Interrupted",
         f"{POD} was taken off its node: no reason is given.",
+        AGAIN,
+        True,
+    ),
+    "somebody deleted it": (
+        world.being_deleted(world.a_finished_pod(143)),
+        "Interrupted",
+        f"{POD} was deleted while its trainer was at work.",
         AGAIN,
         True,
     ),
@@ -109,21 +168,28 @@ PODS: dict[str, tuple[world.Object, str, str, str, bool]] = {
         world.a_finished_pod(128, 'exec: "finetune-trainer": not found', reason="StartError"),
         "TrainerMismatch",
         f'{POD} could not start its trainer: exec: "finetune-trainer": not found.',
-        "Use a trainer image of the operator's version in spec.runtime.image.",
+        IMAGE,
+        False,
+    ),
+    "a shell without our command": (
+        world.a_finished_pod(127),
+        "TrainerMismatch",
+        f"{POD} ended with exit code 127: the image has no command finetune-trainer that can be run.",
+        IMAGE,
         False,
     ),
     "a pod whose container never began": (
         world.a_pod(phase="Failed", reason="UnexpectedAdmissionError", message="no such device"),
         "PodFailed",
         f"{POD} failed before its trainer ran: no such device.",
-        AGAIN,
+        f"{AGAIN} Platform team: see the log of the node's kubelet.",
         True,
     ),
     "a pod that says nothing at all": (
         world.a_pod(phase="Failed"),
         "PodFailed",
         f"{POD} failed before its trainer ran: the cluster gives no reason.",
-        AGAIN,
+        f"{AGAIN} Platform team: see the log of the node's kubelet.",
         True,
     ),
 }
@@ -191,7 +257,7 @@ def test_without_pods_the_job_tells_why(case: str) -> None:
 def test_every_exit_code_has_a_reason_of_its_own_and_a_next_step(code: ExitCode) -> None:
     failure = _failure(pods=(world.a_finished_pod(code),))
     assert failure["reason"] not in {"UnknownExitCode", "Killed"}
-    assert failure["hint"]
+    assert failure["hint"].startswith("You: ")
 
 
 @pytest.mark.parametrize("code", USER_ERRORS)
@@ -216,3 +282,11 @@ def test_credentials_in_a_log_do_not_reach_the_status() -> None:
     log = "GET https://user:hunter2@host.example/data.parquet?X-Signature=abc failed"
     message = _failure(pods=(world.a_finished_pod(1, log),))["message"]
     assert message.endswith("GET https://host.example/data.parquet failed")
+
+
+def test_who_stopped_the_trainer_is_told_before_what_it_says_of_it_itself() -> None:
+    failure = {"reason": "Interrupted", "message": "asked to stop", "hint": "", "retryable": True}
+    report = json.dumps(world.a_report("Failed", failure=failure))
+    pod = _disrupted("PreemptionByScheduler", "no room")
+    pod["status"]["containerStatuses"][1]["state"]["terminated"]["message"] = report
+    assert failure_of_attempt(pod, world.a_look(world.started()), 1).reason == "Preempted"

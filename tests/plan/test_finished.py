@@ -207,7 +207,7 @@ def test_a_report_of_another_run_or_finetune_is_not_believed(parts: dict[str, An
 def test_a_posted_failure_of_an_earlier_attempt_does_not_explain_a_killed_pod() -> None:
     killed = (world.a_finished_pod(137, reason="OOMKilled"),)
     status = world.decide(_ended(code=1, pods=killed, report=_posted("Failed", by="an earlier pod"))).status
-    assert status["failure"]["reason"] == "OutOfMemory"
+    assert status["failure"]["reason"] == "HostOutOfMemory"
 
 
 def test_a_posted_failure_of_a_pod_that_is_gone_explains_a_job_of_which_no_pod_is_left() -> None:

@@ -136,6 +136,11 @@ def a_pod(name: str = "vdr-1-abcde", *, created: float = 0, **status: Any) -> Ob
     return {"metadata": metadata, "spec": spec, "status": {"phase": "Pending", **status}}
 
 
+def being_deleted(thing: Object, seconds: float = 1) -> Object:
+    """By whoever, and to be gone at that time."""
+    return {**thing, "metadata": {**thing["metadata"], "deletionTimestamp": time(seconds)}}
+
+
 def a_waiting_pod(reason: str, message: str = "", **more: Any) -> Object:
     return a_pod(containerStatuses=_container(waiting={"reason": reason, "message": message}), **more)
 

@@ -3,54 +3,25 @@
 import re
 from collections.abc import Sequence
 
-from finetune_api.exit_codes import ExitCode
 from finetune_api.status import Failure
 from finetune_operator.decisions.attempts import report_of
+from finetune_operator.decisions.disruptions import disruption_of, is_disrupted
+from finetune_operator.decisions.exits import OUT_OF_MEMORY, RERUN, WRONG_IMAGE, exit_of
 from finetune_operator.decisions.jobs import end_of, is_complete
-from finetune_operator.decisions.objects import name_of, true_condition
+from finetune_operator.decisions.objects import is_being_deleted, name_of
 from finetune_operator.decisions.observed import Object, Observed
-from finetune_operator.decisions.pods import newest_finished, terminated
-from finetune_operator.decisions.texts import clip, log_tail, sentence, without_credentials
+from finetune_operator.decisions.pods import memory_limit_of, newest_finished, terminated
+from finetune_operator.decisions.texts import clip, log_tail, next_step, sentence, without_credentials
 
 MAX_MESSAGE = 1024
 MAX_HINT = 512
 LOG_TAIL = 700
 """Characters of the log that a message may take, so that what was found stands before it."""
 
-_SPEC = "Correct the spec: the change starts the next run."
-_AGAIN = "Any change of the spec starts the next run."
-_MEMORY = (
-    "Raise spec.runtime.resources.limits.memory, or lower spec.training.batchSize,"
-    " spec.model.maxSeqLength or the processor's pixels."
-)
-
-# Exit code -> reason, what it means, next step, whether the same spec may work another time.
-_BY_CODE: dict[int, tuple[str, str, str, bool]] = {
-    ExitCode.DONE: ("ReportMissing", "the trainer ended well but left no Report", _AGAIN, True),
-    ExitCode.INTERNAL: ("InternalError", "an error nobody foresaw", _AGAIN, True),
-    ExitCode.USAGE: (
-        "TrainerMismatch", "the image did not understand its command",
-        "Use a trainer image of the operator's version in spec.runtime.image.", False,
-    ),
-    ExitCode.BAD_SPEC: ("InvalidSpec", "the trainer cannot work by this spec", _SPEC, False),
-    ExitCode.BAD_DATA: (
-        "InvalidData", "the data are not what the spec says", "Correct spec.data or the data.", False,
-    ),
-    ExitCode.BAD_MODEL: (
-        "InvalidModel", "the model cannot be used", "Correct spec.model or the model.", False,
-    ),
-    ExitCode.NO_ACCESS: (
-        "NoAccess", "a source or the target refused", "Correct the Secret that the secretRef names.", False,
-    ),
-    ExitCode.TARGET_IN_USE: (
-        "TargetInUse", "the target holds the models of another finetune",
-        "Choose another spec.output.uri.", False,
-    ),
-    ExitCode.SOURCE_UNAVAILABLE: ("SourceUnavailable", "a source did not answer or broke off", _AGAIN, True),
-    ExitCode.OUT_OF_MEMORY: ("OutOfMemory", "memory ran out", _MEMORY, False),
-    ExitCode.STORAGE: ("StorageFailed", "a disk is full or read-only", f"Make room there. {_AGAIN}", True),
-    ExitCode.INTERRUPTED: ("Interrupted", "it was stopped by a signal", _AGAIN, True),
-}  # fmt: skip
+INTERRUPTED = "Interrupted"
+_SIGNALLED = 128
+"""Codes above it: ended by a signal."""
+_AGAIN = next_step(you=RERUN)
 
 
 def failure_without_report(job: Object, pods: Sequence[Object]) -> Failure:
@@ -76,57 +47,54 @@ def failure_without_report(job: Object, pods: Sequence[Object]) -> Failure:
 
 
 def failure_of_attempt(pod: Object, observed: Observed, run: int) -> Failure:
-    """Why this finished pod of that run failed: its Report knows more than the cluster."""
+    """Why this finished pod of that run failed: its Report knows more than the cluster.
+
+    But not who asked the trainer to stop.
+    """
     report = report_of(pod, observed, run)
-    return (report.failure if report else None) or failure_of_pod(pod)
+    failure = report.failure if report else None
+    if failure is None or (failure.reason == INTERRUPTED and is_disrupted(pod)):
+        return failure_of_pod(pod)
+    return failure
 
 
 def failure_of_pod(pod: Object) -> Failure:
     """Why this finished pod failed, from what the cluster knows of it."""
-    status, state = pod["status"], terminated(pod)
-    who = f"Pod {name_of(pod)}"
-    if _was_disrupted(pod):
-        told = status.get("message") or (true_condition(pod, "DisruptionTarget") or {}).get("message")
-        message = (
-            f"{who} was taken off its node: {sentence(without_credentials(told or 'no reason is given'))}"
-        )
-        return _failure(
-            "Evicted" if status.get("reason") == "Evicted" else "Interrupted", message, _AGAIN, True
-        )
+    state, who = terminated(pod), f"Pod {name_of(pod)}"
+    if is_disrupted(pod):
+        disruption = disruption_of(pod)
+        return _failure(disruption.reason, disruption.message, disruption.hint, True)
     if state.get("reason") == "OOMKilled":
-        return _failure(
-            "OutOfMemory", f"{who} was killed: it used more memory than its limit.", _MEMORY, False
-        )
+        limit = memory_limit_of(pod)
+        wanted = f"its limit of {limit}" if limit else "its node has left, as it has no limit of its own"
+        message = f"{who} was killed: it wanted more memory than {wanted}."
+        return _failure("HostOutOfMemory", message, OUT_OF_MEMORY, False)
     if "exitCode" not in state:
-        why = status.get("message") or status.get("reason") or "the cluster gives no reason"
-        return _failure("PodFailed", f"{who} failed before its trainer ran: {sentence(why)}", _AGAIN, True)
+        return _rejected(pod)
+    if is_being_deleted(pod) and state["exitCode"] > _SIGNALLED:
+        return _failure(INTERRUPTED, f"{who} was deleted while its trainer was at work.", _AGAIN, True)
     if state.get("reason") in {"StartError", "ContainerCannotRun"}:
-        message = f"{who} could not start its trainer: {sentence(state.get('message') or '')}"
-        return _failure("TrainerMismatch", message, _BY_CODE[ExitCode.USAGE][2], False)
+        told = without_credentials(state.get("message") or "the node says no more")
+        return _failure(
+            "TrainerMismatch", f"{who} could not start its trainer: {sentence(told)}", WRONG_IMAGE, False
+        )
     return _by_exit_code(who, state["exitCode"], state.get("message") or "")
 
 
-def _was_disrupted(pod: Object) -> bool:
-    lost = pod["status"].get("reason") in {"Evicted", "NodeLost", "Shutdown", "Terminated"}
-    return lost or true_condition(pod, "DisruptionTarget") is not None
+def _rejected(pod: Object) -> Failure:
+    """The node would not have it, or lost it before its trainer ran."""
+    status = pod["status"]
+    told = status.get("message") or status.get("reason") or "the cluster gives no reason"
+    message = f"Pod {name_of(pod)} failed before its trainer ran: {sentence(without_credentials(told))}"
+    hint = next_step(you=RERUN, platform="see the log of the node's kubelet")
+    return _failure("PodFailed", message, hint, True)
 
 
 def _by_exit_code(who: str, code: int, log: str) -> Failure:
-    reason, meaning, hint, retryable = _BY_CODE.get(code) or _by_signal(code)
-    tail = log_tail(log, LOG_TAIL)
-    message = f"{who} ended with exit code {code}: {meaning}."
-    return _failure(reason, f"{message} The end of its log: {tail}" if tail else message, hint, retryable)
-
-
-def _by_signal(code: int) -> tuple[str, str, str, bool]:
-    if 128 < code < 160:
-        return (
-            "Killed",
-            f"it was killed by signal {code - 128}",
-            f"The node may be out of memory. {_AGAIN}",
-            True,
-        )
-    return "UnknownExitCode", "the trainer knows no such code", f"Check spec.runtime.image. {_AGAIN}", False
+    end, tail = exit_of(code), log_tail(log, LOG_TAIL)
+    message = f"{who} ended with exit code {code}: {end.meaning}."
+    message = f"{message} The end of its log: {tail}" if tail else message
+    return _failure(end.reason, message, end.hint, end.is_retryable)
 
 
 def _failure(reason: str, message: str, hint: str, retryable: bool) -> Failure:
