@@ -9,7 +9,7 @@ from typing import Any
 
 from finetune_api import names
 from finetune_api.run_file import CONTAINER
-from finetune_operator.decisions.pod_rules import RUNNING
+from finetune_operator.decisions.running_rules import RUNNING
 from tests.api.specs import a_finetune, a_spec
 from tests.cluster import Cluster
 from tests.cluster.client import Client, Unreachable

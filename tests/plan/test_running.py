@@ -143,10 +143,9 @@ def test_a_failed_attempt_is_told_while_the_next_one_comes() -> None:
     decision = world.decide(_look(pods=(world.a_finished_pod(1, "Traceback\nValueError: odd"),)))
     assert world.said(decision.status, "Reconciling") == (
         "True",
-        "Retrying",
+        "InternalError",
         (
-            "An attempt ended with InternalError:"
-            " Pod vdr-1-abcde ended with exit code 1: an error nobody foresaw."
+            "Pod vdr-1-abcde ended with exit code 1: an error nobody foresaw."
             " The end of its log: Traceback\nValueError: odd. Retry 1 of 3 comes."
             " The run starts over, as its progress is lost without spec.runtime.checkpoints."
         ),
@@ -157,9 +156,9 @@ def test_a_failed_attempt_is_told_in_the_words_of_its_report() -> None:
     pod = world.a_finished_pod(20, json.dumps(world.a_report("Failed")))
     assert world.said(world.decide(_look(pods=(pod,))).status, "Reconciling") == (
         "True",
-        "Retrying",
+        "ColumnMissing",
         (
-            "An attempt ended with ColumnMissing: column 'image' is not in pages."
+            "column 'image' is not in pages. You: Name one that is."
             " Retry 1 of 3 comes."
             " The run starts over, as its progress is lost without spec.runtime.checkpoints."
         ),

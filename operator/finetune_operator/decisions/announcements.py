@@ -12,8 +12,8 @@ from finetune_operator.decisions.gate_rules import GATES_CHANGED
 from finetune_operator.decisions.job_rules import STARTING
 from finetune_operator.decisions.objects import format_time, name_of, uid_of
 from finetune_operator.decisions.observed import Object
-from finetune_operator.decisions.pod_rules import RUNNING
 from finetune_operator.decisions.run_rules import SPEC_CHANGED
+from finetune_operator.decisions.running_rules import RUNNING
 from finetune_operator.decisions.suspension import QUEUED, RESUMED, RESUMING, SUSPENDING
 from finetune_operator.decisions.texts import clip
 

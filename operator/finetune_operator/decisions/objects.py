@@ -23,6 +23,11 @@ def is_being_deleted(thing: Object) -> bool:
     return thing["metadata"].get("deletionTimestamp") is not None
 
 
+def deleted_by(thing: Object) -> datetime | None:
+    """When it is to be gone, its grace included; None for what is to stay."""
+    return parse_time(thing["metadata"].get("deletionTimestamp"))
+
+
 def is_controlled_by(thing: Object, uid: str) -> bool:
     """Whether the object of that uid is the controller of this one."""
     owners = thing["metadata"].get("ownerReferences") or []

@@ -6,6 +6,7 @@ from finetune_api.report import Report
 from finetune_api.status import Failure, Run
 from finetune_operator.decisions.accounting import stop
 from finetune_operator.decisions.attempts import report_of, was_interrupted
+from finetune_operator.decisions.exits import RERUN
 from finetune_operator.decisions.failures import (
     MAX_HINT,
     MAX_MESSAGE,
@@ -15,8 +16,8 @@ from finetune_operator.decisions.failures import (
 from finetune_operator.decisions.gate_rules import judge_fresh
 from finetune_operator.decisions.job_rules import JOB_RECREATED, STARTING, config_map, starting_message
 from finetune_operator.decisions.jobs import begins_at, end_of, ended_at, is_complete
-from finetune_operator.decisions.objects import created_at, is_being_deleted, uid_of
-from finetune_operator.decisions.observed import LiveProgress, Object
+from finetune_operator.decisions.objects import created_at, is_being_deleted
+from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.pods import (
     end_time,
     ends_its_job,
@@ -25,6 +26,12 @@ from finetune_operator.decisions.pods import (
     unfinished_pod,
 )
 from finetune_operator.decisions.problems import problem_of
+from finetune_operator.decisions.running_rules import (
+    await_the_end_of_the_job,
+    follow_a_running_pod,
+    poll_seconds,
+    show_that_its_node_does_not_answer,
+)
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import ended, failed, on_its_way
 from finetune_operator.decisions.steps import Step, deletions
@@ -33,17 +40,7 @@ from finetune_operator.decisions.suspension import (
     show_that_a_queue_holds_it_back,
     where_it_goes_on,
 )
-from finetune_operator.decisions.texts import clip, sentence
-
-SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 5.0, 60.0
-"""Between looks for a pod that does not start: Events about it do not wake anybody."""
-
-RESYNC_SECONDS = 300.0
-"""Between looks at a run that goes well, should an event get lost."""
-
-RUNNING = "Running"
-RETRYING = "Retrying"
-INTERRUPTED = "Interrupted"
+from finetune_operator.decisions.texts import as_next_step, clip, sentence
 
 
 def conclude_a_finished_job(situation: Situation) -> Step | None:
@@ -77,29 +74,17 @@ def conclude_by_a_verdict(situation: Situation) -> Step | None:
 def follow_the_job(situation: Situation, job: Object) -> Step:
     """The Job goes on: its pod does not start, or runs, or comes up."""
     step = (
-        _await_the_end_of_the_job(situation)
+        await_the_end_of_the_job(situation)
         or show_that_a_queue_holds_it_back(situation, job)
+        or show_that_its_node_does_not_answer(situation)
         or _show_why_no_pod_starts(situation, job)
-        or _follow_a_running_pod(situation)
+        or follow_a_running_pod(situation)
         or _await_a_pod(situation, job)
     )
     if situation.observed.config is not None or step.delete:
         return step
     # Somebody deleted it. A pod that has not begun yet, and the next attempt, need it.
     return replace(step, create=(config_map(situation),))
-
-
-def _await_the_end_of_the_job(situation: Situation) -> Step | None:
-    """The last pod has ended, and the Job will say so in a moment: until then nothing changes."""
-    if not any(map(ends_its_job, situation.observed.pods)):
-        return None
-    before = situation.status
-    run = before.run or situation.run
-    status = on_its_way(
-        situation, phase=before.phase or "Starting", reason=RUNNING, message=_at_work(run), run=run,
-        progress=before.progress,
-    )  # fmt: skip
-    return Step(status, requeue_after_seconds=SHORTEST_POLL_SECONDS)
 
 
 def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
@@ -118,7 +103,7 @@ def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
         status = on_its_way(
             situation, phase="Pending", reason=problem.reason, message=message, run=situation.run
         )
-        return Step(status, requeue_after_seconds=min(left, _poll_seconds(waited)))
+        return Step(status, requeue_after_seconds=min(left, poll_seconds(waited)))
     gave_up = f"It did not start within {limit} s (spec.limits.pendingSeconds), so its Job was deleted."
     failure = Failure(
         reason=problem.reason,
@@ -130,29 +115,6 @@ def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
     return Step(failed(situation, failure, run), delete=deletions(situation, "Job", job))
 
 
-def _follow_a_running_pod(situation: Situation) -> Step | None:
-    """The trainer's own reports say what it does."""
-    pod = unfinished_pod(situation.observed.pods)
-    if pod is None or not is_running(pod):
-        return None
-    before, run = situation.status, situation.run
-    live = _live_of(situation.observed.live, pod)
-    goes_on = _says(situation, RUNNING) and before.run is not None and before.run.attempt == run.attempt
-    stored_phase, stored = (before.phase, before.progress) if goes_on else (None, None)
-    phase = (live.phase if live else stored_phase) or "Starting"
-    progress = (live.progress if live else None) or stored
-    if phase == stored_phase and progress and stored and progress.percent == stored.percent:
-        progress = stored  # only a whole percent is worth a write
-    status = on_its_way(
-        situation, phase=phase, reason=RUNNING, message=_at_work(run), run=run, progress=progress
-    )
-    return Step(status, requeue_after_seconds=RESYNC_SECONDS)
-
-
-def _at_work(run: Run) -> str:
-    return f"The trainer of run {run.number} is at work."
-
-
 def _await_a_pod(situation: Situation, job: Object) -> Step:
     """Nothing speaks against it: the first pod comes up, or the next one after a failed attempt."""
     run = situation.run
@@ -160,12 +122,7 @@ def _await_a_pod(situation: Situation, job: Object) -> Step:
     status = on_its_way(situation, phase="Starting", reason=reason, message=message, run=run)
     grace = situation.settings.pod_start_grace_seconds
     waited = _waited_seconds(situation, job)
-    return Step(status, requeue_after_seconds=grace - waited if waited < grace else _poll_seconds(waited))
-
-
-def _poll_seconds(waited: float) -> float:
-    """Seldom where nothing has changed for long: a quarter of the wait so far."""
-    return min(max(waited / 4, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS)
+    return Step(status, requeue_after_seconds=grace - waited if waited < grace else poll_seconds(waited))
 
 
 def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
@@ -182,19 +139,16 @@ def _next_attempt_words(situation: Situation, run: Run, last: Object) -> tuple[s
     failure = failure_of_attempt(last, situation.observed, run.number)
     goes_on = f"The run {where_it_goes_on(situation, run)}."
     if was_interrupted(last):
-        return INTERRUPTED, f"{sentence(failure.message)} That counts as no retry. {goes_on}"
-    text = f"An attempt ended with {failure.reason}: {sentence(failure.message)}"
-    return RETRYING, f"{text} Retry {run.retries} of {situation.spec.limits.retries} comes. {goes_on}"
+        return failure.reason, f"{sentence(failure.message)} That counts as no retry. {goes_on}"
+    most = situation.spec.limits.retries
+    hint = "" if RERUN in failure.hint else f"{as_next_step(failure.hint)} "
+    return failure.reason, f"{sentence(failure.message)} {hint}Retry {run.retries} of {most} comes. {goes_on}"
 
 
 def _was_stopped(situation: Situation, job: Object) -> bool:
     """Whether the Job failed only because it had to go: killing a pod that does not end is no failure."""
     had_to_go = situation.spec.suspend and is_being_deleted(job)
     return had_to_go and not is_complete(job) and not any(map(ends_its_job, situation.observed.pods))
-
-
-def _says(situation: Situation, reason: str) -> bool:
-    return situation.reconciling is not None and situation.reconciling.reason == reason
 
 
 def _waited_seconds(situation: Situation, job: Object) -> float:
@@ -204,11 +158,6 @@ def _waited_seconds(situation: Situation, job: Object) -> float:
     times = (created_at(pod),) if pod is not None else (begins_at(job), end_time(last) if last else None)
     since = max((t for t in times if t), default=situation.now)
     return (situation.now - since).total_seconds()
-
-
-def _live_of(live: LiveProgress | None, pod: Object) -> LiveProgress | None:
-    """What was received from this pod; what an earlier attempt said is of the past."""
-    return live if live is not None and live.pod_uid == uid_of(pod) else None
 
 
 def _final_report(situation: Situation) -> Report | None:

@@ -9,7 +9,7 @@ from finetune_operator.decisions.conditions import Verdict, find, set_condition
 from finetune_operator.decisions.objects import format_time
 from finetune_operator.decisions.runs import children_name
 from finetune_operator.decisions.situation import Situation
-from finetune_operator.decisions.texts import sentence
+from finetune_operator.decisions.texts import as_next_step, sentence
 
 NOT_DECIDED = "NotDecided"
 
@@ -62,8 +62,7 @@ def _undecided(situation: Situation, run: Run) -> tuple[Verdict, ...]:
 
 def failed(situation: Situation, failure: Failure, run: Run) -> FinetuneStatus:
     """The run is over without a result: nothing happens until somebody changes something."""
-    hint = sentence(failure.hint[:1].upper() + failure.hint[1:])
-    text = f"{sentence(failure.message)} {hint}".strip()
+    text = f"{sentence(failure.message)} {as_next_step(failure.hint)}".strip()
     published = f"Run {run.number} published nothing.{_still_published(situation)}"
     verdicts = (
         Verdict(

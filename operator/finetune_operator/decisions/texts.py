@@ -2,6 +2,7 @@
 
 import re
 
+_ACTORS = ("You:", "Platform team:")
 _USER_IN_URL = re.compile(r"(?<=://)[^\s/@]+@")
 _QUERY_OF_URL = re.compile(r"\?[^\s\"')]+")
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,15}://\S+", re.IGNORECASE)
@@ -34,5 +35,10 @@ def sentence(text: str) -> str:
 
 def next_step(*, you: str = "", platform: str = "") -> str:
     """Who does what next: `You` has the finetune, the `Platform team` has the cluster and the operator."""
-    steps = (("You", you), ("Platform team", platform))
-    return " ".join(sentence(f"{who}: {what}") for who, what in steps if what)
+    steps = zip(_ACTORS, (you, platform), strict=True)
+    return " ".join(sentence(f"{who} {what}") for who, what in steps if what)
+
+
+def as_next_step(hint: str) -> str:
+    """A hint of the trainer's, which speaks to the user alone, or one of ours as it is."""
+    return hint if not hint or hint.startswith(_ACTORS) else next_step(you=hint)
