@@ -65,3 +65,14 @@ def test_variables_and_volumes_arrive_as_they_were_written(operator: Operator, r
     restricted.await_condition("Stalled", "True", "Told")
     assert json.loads(restricted.status()["failure"]["message"]) == [text, "from a ConfigMap"]
     assert _the_pod(restricted)["metadata"]["labels"]["team"] == "search"
+
+
+def test_a_pod_that_finds_no_node_is_made_again_as_soon_as_the_spec_is_corrected(
+    operator: Operator, restricted: Finetunes
+) -> None:
+    restricted.apply("succeed", runtime_pod={"nodeSelector": {"gpu": "h1000"}})
+    restricted.await_condition("Reconciling", "True", "Unschedulable", seconds=20)
+    restricted.client.patch(f"{restricted.path}/one", {"spec": {"runtime": {"pod": {"nodeSelector": None}}}})
+    restricted.await_condition("Ready", "True")
+    assert restricted.status()["run"]["number"] == 1
+    assert ("Normal", "SettingsChanged") in restricted.events()

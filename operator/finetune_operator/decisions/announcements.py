@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from finetune_api import names
 from finetune_operator.decisions.gate_rules import GATES_CHANGED
-from finetune_operator.decisions.job_rules import STARTING
+from finetune_operator.decisions.job_rules import SETTINGS_CHANGED, STARTING
 from finetune_operator.decisions.objects import format_time, name_of, uid_of
 from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.run_rules import SPEC_CHANGED
@@ -21,7 +21,7 @@ MAX_NOTE = 1024
 # Reasons of a run that goes as it should: its progress is in status, not in Events.
 QUIET = {STARTING, RUNNING, SUSPENDING, RESUMING}
 # What somebody asked for is no warning.
-ASKED_FOR = {SPEC_CHANGED, GATES_CHANGED, QUEUED, RESUMED}
+ASKED_FOR = {SPEC_CHANGED, SETTINGS_CHANGED, GATES_CHANGED, QUEUED, RESUMED}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The Job of the present run: what must be gone before it is made, and how it is made."""
 
 from finetune_api.status import FinetuneStatus
-from finetune_operator.decisions.jobs import spec_hash_of
+from finetune_operator.decisions.jobs import pod_hash_of, spec_hash_of
 from finetune_operator.decisions.manifests import build_config_map, build_job
 from finetune_operator.decisions.objects import (
     created_at,
@@ -11,7 +11,8 @@ from finetune_operator.decisions.objects import (
     name_of,
 )
 from finetune_operator.decisions.observed import Object
-from finetune_operator.decisions.pods import is_finished
+from finetune_operator.decisions.pod_template import pod_hash
+from finetune_operator.decisions.pods import ends_its_job, is_finished, is_running
 from finetune_operator.decisions.run_rules import DELETION_POLL_SECONDS, SPEC_CHANGED
 from finetune_operator.decisions.runs import awaits_previous_job
 from finetune_operator.decisions.situation import Situation
@@ -22,6 +23,7 @@ from finetune_operator.errors import Waiting
 
 STARTING = "Starting"
 JOB_RECREATED = "JobRecreated"
+SETTINGS_CHANGED = "SettingsChanged"
 
 
 def wait_for_the_previous_job(situation: Situation) -> Step | None:
@@ -51,13 +53,37 @@ def replace_an_outdated_job(situation: Situation) -> Step | None:
     )
 
 
+def replace_a_job_of_other_pods(situation: Situation) -> Step | None:
+    """A Job never changes, so that one whose pod cannot start would not, whatever is corrected.
+
+    What runs goes on as it was made: new settings hold from the next attempt.
+    """
+    job, pods = situation.observed.job, situation.observed.pods
+    if job is None or is_being_deleted(job) or pod_hash_of(job) in {None, pod_hash(situation.spec)}:
+        return None
+    if any(map(is_running, pods)) or any(map(ends_its_job, pods)):
+        return None
+    message = f"What the spec says of its pod has changed, and none runs: Job {name_of(job)} is made again."
+    return Step(
+        on_its_way(situation, phase="Pending", reason=SETTINGS_CHANGED, message=message),
+        delete=deletions(situation, "Job", job),
+        requeue_after_seconds=DELETION_POLL_SECONDS,
+    )
+
+
 def wait_for_what_is_being_deleted(situation: Situation) -> Step | None:
     job, config = situation.observed.job, situation.observed.config
     if job is not None and is_being_deleted(job):
-        raise _terminating("Job", job, RESUMING if is_resuming(situation) else "JobTerminating")
+        raise _terminating("Job", job, _reason_while_it_goes(situation))
     if job is None and config is not None and is_being_deleted(config):
         raise _terminating("ConfigMap", config, "ConfigMapTerminating")
     return None
+
+
+def _reason_while_it_goes(situation: Situation) -> str:
+    if is_resuming(situation):
+        return RESUMING
+    return SETTINGS_CHANGED if _says(situation, SETTINGS_CHANGED) else "JobTerminating"
 
 
 def wait_for_pods_of_earlier_jobs(situation: Situation) -> Step | None:
@@ -104,12 +130,18 @@ def _going_on_words(situation: Situation) -> tuple[str, str]:
     run, goes_on = situation.run, where_it_goes_on(situation, situation.run)
     if is_resuming(situation):
         return RESUMED, f"Run {run.number} was resumed as Job {run.job}: it {goes_on}."
+    if _says(situation, SETTINGS_CHANGED):
+        return STARTING, starting_message(run.job)
     text = f"Job {run.job} was gone in the middle of the run and was made again: the run {goes_on}."
     return JOB_RECREATED, text
 
 
 def starting_message(job: str) -> str:
     return f"Job {job} was made; its pod comes up."
+
+
+def _says(situation: Situation, reason: str) -> bool:
+    return situation.reconciling is not None and situation.reconciling.reason == reason
 
 
 def _still_pending(situation: Situation) -> FinetuneStatus:

@@ -43,3 +43,8 @@ def attempts(job: Object, pods: Sequence[Object]) -> int:
 def spec_hash_of(job: Object) -> str | None:
     """The specHash that the Job was made for."""
     return (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_SPEC_HASH)
+
+
+def pod_hash_of(job: Object) -> str | None:
+    """Of what its finetune said of its pods; None for a Job of before that was kept."""
+    return (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_POD_HASH)

@@ -10,7 +10,7 @@ from finetune_api.spec import FinetuneSpec
 from finetune_api.status import Run
 from finetune_operator.decisions.objects import name_of, uid_of
 from finetune_operator.decisions.observed import Object
-from finetune_operator.decisions.pod_template import build_pod_spec
+from finetune_operator.decisions.pod_template import build_pod_spec, pod_hash
 from finetune_operator.settings import Settings
 
 
@@ -53,7 +53,7 @@ def build_job(finetune: Object, spec: FinetuneSpec, run: Run, settings: Settings
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _with_labels(_metadata(finetune, run), _queue(spec)),
+        "metadata": _job_metadata(finetune, spec, run),
         "spec": {
             "backoffLimit": max(0, spec.limits.retries - run.retries),
             "podFailurePolicy": {"rules": _failure_rules()},
@@ -103,8 +103,10 @@ def _pod_metadata(finetune: Object, spec: FinetuneSpec, run: Run) -> dict[str, A
     return {key: value for key, value in metadata.items() if value}
 
 
-def _with_labels(metadata: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
-    return {**metadata, "labels": {**metadata["labels"], **labels}}
+def _job_metadata(finetune: Object, spec: FinetuneSpec, run: Run) -> dict[str, Any]:
+    metadata = _metadata(finetune, run)
+    annotations = {**metadata["annotations"], names.ANNOTATION_POD_HASH: pod_hash(spec)}
+    return {**metadata, "labels": {**metadata["labels"], **_queue(spec)}, "annotations": annotations}
 
 
 def _queue(spec: FinetuneSpec) -> dict[str, str]:

@@ -49,6 +49,7 @@ _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     pod_rules.conclude_a_finished_job,
     pod_rules.conclude_by_a_verdict,
     suspension.suspend,
+    job_rules.replace_a_job_of_other_pods,
     job_rules.wait_for_what_is_being_deleted,
     job_rules.wait_for_pods_of_earlier_jobs,
     job_rules.replace_an_outdated_config,

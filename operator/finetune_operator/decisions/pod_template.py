@@ -1,5 +1,7 @@
 """PURE: the pod of a run, as the Job's template: what it mounts, what it knows, and how little it may."""
 
+import hashlib
+import json
 from typing import Any
 
 from finetune_api import names
@@ -35,6 +37,15 @@ _CACHES = {
     "XDG_CACHE_HOME": f"{WORK_DIR}/cache",
 }
 """Everything that libraries write: the root file system is read-only."""
+
+
+def pod_hash(spec: FinetuneSpec) -> str:
+    """Of all that the spec says of its pods, defaults left out: an upgrade of ours is no other pod."""
+    said = {
+        "runtime": spec.runtime.model_dump(mode="json", exclude_defaults=True),
+        "secrets": sorted({reference.secret for reference in spec.references() if reference.secret}),
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def build_pod_spec(
