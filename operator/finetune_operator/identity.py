@@ -28,6 +28,9 @@ MAX_CACHED_SECONDS = 300.0
 MAX_TOKEN_LENGTH = 8192
 
 
+Seen = Callable[[str, str, str, str], dict[str, Any] | None]
+
+
 class NotAllowed(Exception):
     """The token does not belong to a pod of a finetune's run. The message never repeats the token."""
 
@@ -48,9 +51,18 @@ class Sender:
 class Senders:
     """Identifies senders, and remembers them by the token's hash until it expires. Safe among threads."""
 
-    def __init__(self, kube: Kube, audience: str, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        audience: str,
+        *,
+        seen: Seen = lambda *_: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """seen: the object of that kind, namespace, name and uid if a watch has shown it; it saves a GET."""
         self._kube = kube
         self._audience = audience
+        self._seen = seen
         self._now = now
         self._lock = Lock()
         self._cached: OrderedDict[bytes, tuple[Sender, float]] = OrderedDict()
@@ -71,7 +83,7 @@ class Senders:
     def identify(self, token: str) -> Sender:
         """Ask the API server. Raises NotAllowed; its own errors rise."""
         expiry = self._expiry(token)
-        sender = find_sender(self._kube, token, self._audience)
+        sender = find_sender(self._kube, token, self._audience, self._seen)
         with self._lock:
             self._cached[_digest(token)] = (sender, min(expiry, self._now() + MAX_CACHED_SECONDS))
             while len(self._cached) > MAX_CACHED:
@@ -99,15 +111,20 @@ class Senders:
         return expiry
 
 
-def find_sender(kube: Kube, token: str, audience: str) -> Sender:
-    """The run whose pod holds the token, as the API server sees it now."""
+def find_sender(kube: Kube, token: str, audience: str, seen: Seen) -> Sender:
+    """The run whose pod holds the token, as the API server sees it now: owners never change."""
+
+    def find(kind: str, namespace: str, name: str, uid: str) -> dict[str, Any]:
+        there = seen(kind, namespace, name, uid) or kube.get(kind, namespace, name)
+        return _same(there, uid, f"{kind} {namespace}/{name}")
+
     review = kube.review_token(token, audience)
     if not review.get("authenticated") or audience not in review.get("audiences", []):
         raise NotAllowed("the API server does not accept the token")
     namespace, pod_name, pod_uid = _pod_of(review.get("user", {}))
-    pod = _same(kube.get("Pod", namespace, pod_name), pod_uid, f"pod {namespace}/{pod_name}")
+    pod = find("Pod", namespace, pod_name, pod_uid)
     job_name, job_uid = _owner(pod, "Job")
-    job = _same(kube.get("Job", namespace, job_name), job_uid, f"Job {namespace}/{job_name}")
+    job = find("Job", namespace, job_name, job_uid)
     finetune_name, finetune_uid = _owner(job, names.KIND)
     run = (job["metadata"].get("labels") or {}).get(names.LABEL_RUN, "")
     if not run.isdecimal():

@@ -20,11 +20,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-import kopf
 from pydantic import ValidationError
 
 from finetune_api import names
-from finetune_operator import certificates, handlers, leadership
+from finetune_operator import certificates, handlers, informer, leadership
 from finetune_operator.identity import Senders
 from finetune_operator.kube import ApiFailure, connect
 from finetune_operator.logs import configure_logging
@@ -43,10 +42,6 @@ RETRY_SECONDS = 2.0
 # Longer than the longest request with its retries; whoever is busy for so long hangs.
 LONGEST_RUN_SECONDS = 180.0
 DRAIN_SECONDS = 5.0
-# Below the ten seconds in which a stop is promised, however long the API server keeps requests waiting.
-STOP_SECONDS = 8.0
-CHUNK_SIZE = 500
-WATCH_REQUEST_SECONDS = 30.0
 
 
 class CannotStart(Exception):
@@ -85,7 +80,6 @@ class Operator:
     def _end(self) -> None:
         self.stop.set()
         self.stop_threads.set()
-        leadership.end_process_in(STOP_SECONDS)
 
 
 async def run(settings: Settings) -> None:
@@ -126,7 +120,7 @@ async def _await_resource(operator: Operator) -> None:
 
 
 async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
-    settings, kube = operator.settings, operator.kube.fenced(may_act)
+    settings, kube = operator.settings, operator.kube
     authority = await asyncio.to_thread(
         certificates.ensure_authority, kube, settings.namespace, settings.ca_secret_name, datetime.now(UTC)
     )
@@ -141,19 +135,20 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
         written=operator.metrics.runs.count,
     )
     async with _queue(operator, around) as queue, _certificate(authority, settings) as tls:
-        senders = Senders(kube, settings.report_audience)
+        senders = Senders(kube, settings.report_audience, seen=operator.memory.views.find)
         receiver = Receiver(
             senders,
             operator.memory,
             functools.partial(_report_came, queue, operator),
             count=operator.metrics.count_report,
-            may_act=may_act,
         )
         address, port = settings.report_bind_address, settings.report_port
         with contextlib.closing(receiver):
             async with serving(receiver.app(), address=address, port=port, tls=tls):
                 seen = operator.metrics.count_watch_event
-                await _watch(operator, handlers.Shared(queue, operator.memory, senders.pod_gone, seen))
+                shared = handlers.Shared(queue, operator.memory, senders.pod_gone, seen)
+                # Kopf takes the signals, and its own end by one waits 5 s for nothing.
+                await informer.watch(settings, shared, operator.stop, operator.take_signals)
 
 
 def _report_came(queue: WorkQueue[Key], operator: Operator, key: Key, is_urgent: bool) -> None:
@@ -209,29 +204,6 @@ async def _certificate(authority: certificates.KeyPair, settings: Settings) -> A
         yield tls
     finally:
         renewing.cancel()
-
-
-async def _watch(operator: Operator, shared: handlers.Shared) -> None:
-    """Kopf as the informer: it lists and watches, calls the handlers, and writes nothing."""
-    settings, kopf_settings = operator.settings, kopf.OperatorSettings()
-    kopf_settings.peering.standalone = True
-    kopf_settings.scanning.disabled = True
-    kopf_settings.posting.enabled = False
-    kopf_settings.networking.request_timeout = WATCH_REQUEST_SECONDS
-    kopf_settings.watching.chunk_size = CHUNK_SIZE
-    kopf_settings.watching.label_selectors["batch", "v1", "jobs"] = names.LABEL_FINETUNE
-    kopf_settings.watching.label_selectors["", "v1", "pods"] = names.LABEL_FINETUNE
-    older_tasks = asyncio.all_tasks()
-    tasks = await kopf.spawn_tasks(
-        registry=handlers.registry,
-        settings=kopf_settings,
-        memo=shared,
-        clusterwide=not settings.watch_namespaces,
-        namespaces=settings.watch_namespaces,
-        stop_flag=operator.stop,
-    )
-    operator.take_signals()  # kopf has taken them, and its own end by a signal waits 5 s for nothing
-    await kopf.run_tasks(tasks, ignored=older_tasks)
 
 
 def cli() -> None:

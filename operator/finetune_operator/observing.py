@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from finetune_operator.decisions.objects import created_at, uid_of
 from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.pods import end_time, is_running, newest_finished, unfinished_pod, works_for
+from finetune_operator.decisions.problems import problem_of
 from finetune_operator.decisions.runs import awaits_previous_job, children_name, run_number
 from finetune_operator.kube import Kube
 from finetune_operator.memory import Memory, key_of
@@ -33,13 +34,20 @@ class Surroundings:
 
 
 def observe(view: View, around: Surroundings) -> Observed | None:
-    """All that `plan` may ask about, from the view; None when only the API server can tell."""
+    """All that `plan` may ask about, from the view; None when only the API server can tell.
+
+    A look that nobody's news calls for is one for what may have been missed, unless it is at a pod that
+    waits and says itself what for: of those there may be thousands, for hours.
+    """
     name, finetune = children_name(view.finetune), view.finetune
     is_first = not (finetune.get("status") or {}).get("run")
     if awaits_previous_job(finetune) or not (is_first or name in view.complete):
         return None
-    found = _Found(view.child("Job", name), view.pods_of(name), view.child("ConfigMap", name))
-    return _observed(finetune, found, around)
+    pods = view.pods_of(name)
+    found = _Found(view.child("Job", name), *_divide(pods, finetune), view.child("ConfigMap", name))
+    if not view.has_news and not _tells_why_it_waits(found):
+        return None
+    return _observed(finetune, found, view.events, around)
 
 
 def read(finetune: Object, around: Surroundings) -> Observed:
@@ -51,9 +59,10 @@ def read(finetune: Object, around: Surroundings) -> Observed:
     if awaits_previous_job(finetune):
         previous = kube.get("Job", namespace, children_name(finetune, run_number(finetune) - 1))
     config = kube.get("ConfigMap", namespace, name)
-    children = [("Job", job), *(("Pod", pod) for pod in pods), ("ConfigMap", config)]
-    around.memory.views.read(key_of(finetune), finetune, name, [(k, c) for k, c in children if c is not None])
-    return _observed(finetune, _Found(job, pods, config, previous), around)
+    found = _Found(job, *_divide(pods, finetune), config, previous)
+    events = _events(found, around)
+    around.memory.views.read(key_of(finetune), finetune, name, found.children, events)
+    return _observed(finetune, found, events, around)
 
 
 class _Found(NamedTuple):
@@ -61,29 +70,40 @@ class _Found(NamedTuple):
 
     job: Object | None
     pods: tuple[Object, ...]
+    pods_of_others: tuple[Object, ...]
+    """Of a former finetune of the same name."""
     config: Object | None
     previous: Object | None = None
 
+    @property
+    def children(self) -> list[tuple[str, Object]]:
+        """Those of the present run that are there, with their kinds."""
+        pods = [("Pod", pod) for pod in (*self.pods, *self.pods_of_others)]
+        present = [("Job", self.job), *pods, ("ConfigMap", self.config)]
+        return [(kind, thing) for kind, thing in present if thing is not None]
 
-def _observed(finetune: Object, found: _Found, around: Surroundings) -> Observed:
+
+def _divide(pods: tuple[Object, ...], finetune: Object) -> tuple[tuple[Object, ...], tuple[Object, ...]]:
+    ours = tuple(pod for pod in pods if works_for(pod, uid_of(finetune)))
+    return ours, tuple(pod for pod in pods if not works_for(pod, uid_of(finetune)))
+
+
+def _observed(finetune: Object, found: _Found, events: tuple[Object, ...], around: Surroundings) -> Observed:
     live, report = around.memory.reported(uid_of(finetune), run_number(finetune))
-    now, job, uid = around.now(), found.job, uid_of(finetune)
-    pods = tuple(pod for pod in found.pods if works_for(pod, uid))
-    is_late = job is not None and _is_late(job, pods, now, around.settings)
     return Observed(
         finetune=finetune,
-        job=job,
+        job=found.job,
         config=found.config,
         previous_job=found.previous,
-        pods=pods,
-        pods_of_others=tuple(pod for pod in found.pods if not works_for(pod, uid)),
-        events=_events(around.kube, job, pods) if job and is_late else (),
+        pods=found.pods,
+        pods_of_others=found.pods_of_others,
+        events=events,
         report=report,
         live=live,
         ca_certificate=around.ca_certificate,
-        now=now,
+        now=around.now(),
         listening_since=around.listening_since,
-        service_account=None if job else _service_account(finetune, around.kube),
+        service_account=None if found.job else _service_account(finetune, around.kube),
     )
 
 
@@ -102,10 +122,16 @@ def _is_late(job: Object, pods: tuple[Object, ...], now: datetime, settings: Set
     return since is not None and now - since >= timedelta(seconds=settings.pod_start_grace_seconds)
 
 
-def _events(kube: Kube, job: Object, pods: tuple[Object, ...]) -> tuple[Object, ...]:
-    """About the Job and its pods: refusals and missing things are told nowhere else."""
-    namespace = job["metadata"]["namespace"]
-    about = [
-        kube.list("Event", namespace, fields=f"involvedObject.uid={uid_of(thing)}") for thing in (job, *pods)
-    ]
-    return tuple(event for events in about for event in events)
+def _tells_why_it_waits(found: _Found) -> bool:
+    return found.job is not None and problem_of(found.job, unfinished_pod(found.pods), ()) is not None
+
+
+def _events(found: _Found, around: Surroundings) -> tuple[Object, ...]:
+    """About a pod that does not start and does not say why, or a Job that has none: nothing else tells."""
+    job = found.job
+    is_late = job is not None and _is_late(job, found.pods, around.now(), around.settings)
+    if job is None or not is_late or _tells_why_it_waits(found):
+        return ()
+    about = unfinished_pod(found.pods) or job
+    fields = f"involvedObject.uid={uid_of(about)}"
+    return around.kube.list("Event", job["metadata"]["namespace"], fields=fields)

@@ -77,9 +77,10 @@ def _is_harmless(observed: Observed, decision: Plan) -> bool:
     A Job made by mistake beside one that is there is refused by its name; in a run that has begun it would
     be told as a loss.
     """
-    begun = bool(((observed.finetune.get("status") or {}).get("run") or {}).get("startTime"))
-    is_given_up = is_settled({**observed.finetune, "status": decision.status}) and not _is_ready(decision)
-    return not decision.delete and not (decision.create and begun) and not is_given_up
+    before = observed.finetune.get("status") or {}
+    begun = bool((before.get("run") or {}).get("startTime"))
+    gives_up = _is_stalled(decision.status) and not _is_stalled(before)
+    return not decision.delete and not (decision.create and begun) and not gives_up
 
 
 def _follow(
@@ -185,8 +186,8 @@ def _announce(event: Object, kube: Kube) -> None:
         logger.warning("could not post an event", extra={"reason": event["reason"], "error": str(error)})
 
 
-def _is_ready(decision: Plan) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in decision.status["conditions"])
+def _is_stalled(status: dict[str, Any]) -> bool:
+    return any(c["type"] == "Stalled" and c["status"] == "True" for c in status.get("conditions") or [])
 
 
 def _reason(status: dict[str, Any]) -> str:

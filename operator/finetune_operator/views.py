@@ -2,7 +2,7 @@
 
 A look at one of them needs no reads as long as this is all that there is to know. It may lag behind the API
 server, and after a broken watch even hold what is gone. So `reconcile` reads the API server itself before it
-decides anything that cannot be taken back, when a write was refused, when nothing was heard that would
+decides anything that cannot be taken back, when a write was refused, mostly when nothing was heard that would
 explain the look, and every `REREAD_SECONDS` anyway.
 """
 
@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from finetune_api import names
-from finetune_operator.decisions.objects import name_of, uid_of
+from finetune_operator.decisions.objects import is_being_deleted, name_of, uid_of
 from finetune_operator.decisions.observed import Object
 
 REREAD_SECONDS = 300.0
@@ -42,6 +42,9 @@ class View:
     """By kind and name: Jobs, pods and ConfigMaps."""
     complete: frozenset[str]
     """Jobs about which all is known: what is not in `children` was not there."""
+    events: tuple[Object, ...]
+    """About what did not start when it was last read."""
+    has_news: bool
 
     def child(self, kind: str, name: str) -> Object | None:
         return self.children.get((kind, name))
@@ -56,6 +59,7 @@ class _Entry:
     finetune: Object | None = None
     children: dict[tuple[str, str], Object] = field(default_factory=dict)
     complete: set[str] = field(default_factory=set)
+    events: tuple[Object, ...] = ()
     has_news: bool = False
     is_doubted: bool = False
     """A write was refused or got lost: only reading tells."""
@@ -113,7 +117,14 @@ class Views:
                 entry.complete.add(name_of(thing))
                 entry.read_at = self._monotonic()
 
-    def read(self, key: Key, finetune: Object, job: str, children: Sequence[tuple[str, Object]]) -> None:
+    def read(
+        self,
+        key: Key,
+        finetune: Object,
+        job: str,
+        children: Sequence[tuple[str, Object]],
+        events: tuple[Object, ...] = (),
+    ) -> None:
         """Replace what was known by what the API server answered: all there is of this Job, by kind.
 
         What watches told meanwhile may be newer, so then the next look reads once more.
@@ -121,7 +132,7 @@ class Views:
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             entry.finetune = _newer(entry.finetune, _trimmed(finetune))
-            entry.is_doubted = entry.has_news
+            entry.is_doubted, entry.events = entry.has_news, events
             if not entry.has_news:
                 entry.children, entry.complete, entry.read_at = {}, {job}, self._monotonic()
             for kind, thing in children:
@@ -143,12 +154,27 @@ class Views:
             had_news, entry.has_news = entry.has_news, False
             is_new = entry.read_at == float("-inf")
             is_old = not is_new and self._monotonic() - entry.read_at >= REREAD_SECONDS
-            if entry.finetune is None or not had_news or entry.is_doubted or is_old:
+            if entry.finetune is None or entry.is_doubted or is_old:
                 return None
-            return View(entry.finetune, dict(entry.children), frozenset(entry.complete))
+            return View(
+                entry.finetune, dict(entry.children), frozenset(entry.complete), entry.events, had_news
+            )
+
+    def find(self, kind: str, namespace: str, name: str, uid: str) -> Object | None:
+        """A Job or pod of a finetune that goes on, by the name that it has from it; None when not known."""
+        finetune = name.rsplit("-", 1 if kind == "Job" else 2)[0]
+        with self._lock:
+            entry = self._entries.get(Key(namespace, finetune))
+            thing = entry.children.get((kind, name)) if entry else None
+        return thing if thing is not None and uid_of(thing) == uid else None
 
     def settle(self, key: Key, finetune: Object) -> None:
-        """Nothing is left to do for it: keep no more than what tells its next change."""
+        """Nothing is left to do for it: keep no more than what tells its next change.
+
+        Of one that is being deleted children are kept, as `forget` does.
+        """
+        if is_being_deleted(finetune):
+            return
         with self._lock:
             entry = self._entries.pop(key, None)
             newest = _newer(entry.finetune if entry else None, finetune)
@@ -156,14 +182,21 @@ class Views:
             self._settled[key] = {"metadata": metadata}
 
     def forget(self, key: Key, uid: str | None = None) -> None:
-        """It is deleted; uid: unless another one has its name by now."""
+        """It is deleted; uid: unless another one has its name by now.
+
+        Its children go one by one: pods that are still ending matter to a next one of that name.
+        """
         with self._lock:
-            entry = self._entries.get(key)
-            if uid is None or entry is None or entry.finetune is None or uid_of(entry.finetune) == uid:
-                self._entries.pop(key, None)
-            settled = self._settled.get(key)
-            if uid is None or (settled is not None and uid_of(settled) == uid):
-                self._settled.pop(key, None)
+            entry, settled = self._entries.get(key), self._settled.get(key)
+            if settled is not None and uid in {None, uid_of(settled)}:
+                del self._settled[key]
+            if entry is None or (entry.finetune is not None and uid not in {None, uid_of(entry.finetune)}):
+                return
+            self._entries[key] = _Entry(
+                children={place: c for place, c in entry.children.items() if place[0] != "ConfigMap"}
+            )
+            if not self._entries[key].children:
+                del self._entries[key]
 
     def _saw_finetune(self, key: Key, thing: Object) -> bool:
         entry = self._entries.get(key)

@@ -165,7 +165,7 @@ def test_a_token_without_a_pod_is_refused(bench: Bench, user: dict[str, Any]) ->
 
 def test_a_pod_of_the_same_name_but_another_uid_is_refused(bench: Bench) -> None:
     bench.kube.add(owned("Pod", "one-1-abc", "pod-2", ("Job", "one-1", "job-1")))
-    with pytest.raises(NotAllowed, match="pod team/one-1-abc is gone"):
+    with pytest.raises(NotAllowed, match="Pod team/one-1-abc is gone"):
         bench.identify()
 
 

@@ -28,6 +28,7 @@ class Watching(Bench):
 
     def add_pod(self, **status: Any) -> None:
         labels = {"embeddings.dev/finetune": "one", "batch.kubernetes.io/job-name": "one-1"}
+        labels["embeddings.dev/finetune-uid"] = "u1"
         metadata = {"namespace": "team", "name": "one-1-abc", "labels": labels}
         metadata["creationTimestamp"] = "2026-01-01T00:00:00Z"
         self.kube.add({"kind": "Pod", "metadata": metadata, "spec": {}, "status": status})
@@ -141,3 +142,38 @@ def test_a_report_calls_for_no_reads(bench: Watching) -> None:
     bench.memory.views.heard(KEY)
     bench.look()
     assert not [request for request in bench.requests() if request[0] in {"get", "list"}]
+
+
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+
+
+def test_a_pod_that_says_what_it_waits_for_is_looked_at_without_reads(bench: Watching) -> None:
+    bench.look()
+    bench.add_pod(phase="Pending", conditions=[UNSCHEDULABLE])
+    bench.see("Pod", "one-1-abc")
+    bench.look()
+    assert bench.status()["phase"] == "Pending"
+    bench.requests()
+    assert bench.look() is not None
+    assert bench.requests() == []
+
+
+def test_a_new_finetune_waits_for_the_pods_of_one_that_had_its_name(bench: Watching) -> None:
+    bench.look()
+    bench.add_pod(**RUNNING)
+    bench.see("Pod", "one-1-abc")
+    going = {
+        **bench.kube.objects[KIND, "team", "one"]["metadata"],
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+    }
+    bench.see(KIND, metadata=going)
+    bench.look()
+    bench.memory.views.lost("Job", KEY, bench.kube.objects.pop(("Job", "team", "one-1")))
+    bench.memory.views.forget(KEY, "u1")
+    del bench.kube.objects["ConfigMap", "team", "one-1"]
+    bench.requests()
+    bench.see(
+        KIND, metadata={**going, "uid": "u2", "deletionTimestamp": None}, status={"observedGeneration": -1}
+    )
+    bench.look()
+    assert ("create", "Job") not in bench.requests()

@@ -95,10 +95,20 @@ def test_a_deletion_of_a_former_child_does_not_take_the_present_one(views: Views
 def test_nothing_is_kept_of_what_is_gone(views: Views) -> None:
     job = thing("one-1", 5, kind="Job")
     views.saw("Job", KEY, job)
+    views.wrote(KEY, thing("one-1", 6, kind="ConfigMap"))
     views.forget(KEY, "u1")
-    views.saw("Job", KEY, {**job, "metadata": {**job["metadata"], "resourceVersion": "6"}})
     views.lost("Job", KEY, job)
     assert (views._entries, views._settled) == ({}, {})
+
+
+def test_pods_of_a_deleted_finetune_are_known_to_the_next_of_its_name(views: Views) -> None:
+    labels = {"batch.kubernetes.io/job-name": "one-1"}
+    views.saw("Pod", KEY, thing("one-1-abcde", 5, "p1", "Pod", labels=labels))
+    views.forget(KEY, "u1")
+    views.saw(KIND, KEY, thing("one", 6, "u2"))
+    view = views.take(KEY)
+    assert view is not None
+    assert [pod["metadata"]["uid"] for pod in view.pods_of("one-1")] == ["p1"]
 
 
 def test_a_settled_finetune_keeps_no_children_and_hears_of_its_next_change(views: Views) -> None:
@@ -115,3 +125,11 @@ def test_the_end_of_a_former_finetune_leaves_the_present_one_of_that_name(views:
     views.saw(KIND, KEY, thing("one", 9, "u2"))
     views.forget(KEY, "u1")
     assert views.take(KEY) is not None
+
+
+def test_a_pod_is_found_by_its_name_if_it_is_that_very_one(views: Views) -> None:
+    views.saw("Pod", KEY, thing("one-1-abcde", 5, "p1", "Pod"))
+    assert views.find("Pod", "team", "one-1-abcde", "p1") is not None
+    assert views.find("Pod", "team", "one-1-abcde", "p2") is None
+    assert views.find("Pod", "team", "two-1-abcde", "p1") is None
+    assert views.find("Job", "team", "one-1", "j1") is None
