@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from finetune_api.report import Report
 from finetune_api.status import RUNNING_PHASES, FinetuneStatus, Progress
 from finetune_operator.decisions.observed import LiveProgress, Observed, PostedReport
+from finetune_operator.decisions.runs import is_settled
 from tests.plan import world
 
 SPECS = [
@@ -24,7 +25,8 @@ SPECS = [
     world.changed(world.SPEC, "suspend", True),
     world.changed(world.changed(world.SPEC, "suspend", True), "training", {"seed": 1}),
     world.changed(world.SPEC, "runtime", {"checkpoints": {"claim": "scratch"}, "queueName": "team-a"}),
-    world.changed(world.SPEC, "limits.keepJobSeconds", 0),
+    world.changed(world.SPEC, "limits", {"keepJobSeconds": 0, "activeSeconds": 600}),
+    world.changed(world.SPEC, "rerun", "again"),
     world.changed(world.SPEC, "training", {"epochs": "-1"}),
 ]
 OUTCOMES = ["Succeeded", "GateFailed", "Failed"]
@@ -123,6 +125,13 @@ LIVE = st.none() | st.builds(
     checkpoint_step=st.none() | st.integers(0, 100),
     checkpoint_at=st.none() | st.integers(0, 8000).map(world.at),
 )
+
+
+def _with_run(**numbers: Any) -> world.Object:
+    status = world.started()["status"]
+    return {**status, "run": {**status["run"], **numbers}}
+
+
 SUSPENDED = world.decide(
     world.a_look(world.edited(world.started(), world.changed(world.SPEC, "suspend", True)))
 ).status
@@ -135,6 +144,8 @@ STATUSES = st.sampled_from(
         *(world.concluded(world.a_report(outcome))["status"] for outcome in OUTCOMES),
         {**world.started()["status"], "conditions": []},
         SUSPENDED,
+        _with_run(vainInterruptions=4, interruptions=4, attempt=4, pod="vdr-1-a", podTime=world.time(90)),
+        _with_run(reportLost=True, activeSeconds=500, podSeconds=500, pod="vdr-1-gone", lastStep=9),
         {**SUSPENDED, "observedGeneration": 0},
         {"observedGeneration": 1, "run": {"number": 2, "specHash": "v1:old", "job": "vdr-2"}},
         {
@@ -228,6 +239,27 @@ def test_no_job_is_made_while_another_of_ours_is_there(observed: Observed) -> No
         if isinstance(run, dict) and run["number"] > 1:
             previous = observed.previous_job
             assert previous is None or world.OWNER not in (previous["metadata"].get("ownerReferences") or [])
+
+
+@MANY
+@given(looks())
+def test_only_another_spec_takes_a_finetune_out_of_an_end(observed: Observed) -> None:
+    """Suspended is no end, but nothing else happens in it either."""
+    if is_settled(observed.finetune) and "deletionTimestamp" not in observed.finetune["metadata"]:
+        decision = world.decide(observed)
+        before, after = observed.finetune["status"], decision.status
+        assert after["conditions"] == before["conditions"]
+        assert {**after["run"], "jobRemoved": None, "gatesHash": None} == {
+            **before["run"], "jobRemoved": None, "gatesHash": None,
+        }  # fmt: skip
+        assert decision.create == ()
+
+
+@MANY
+@given(looks())
+def test_a_suspended_finetune_gets_no_job(observed: Observed) -> None:
+    if observed.finetune["spec"].get("suspend"):
+        assert not any(thing["kind"] == "Job" for thing in world.decide(observed).create)
 
 
 @MANY

@@ -125,7 +125,7 @@ def test_a_finished_job_waits_for_nothing() -> None:
 def test_the_latest_progress_stays_with_a_run_that_is_over() -> None:
     status = world.decide(_look(live=_live(percent=42))).status
     live = _live("Publishing", 100)
-    decision = world.decide(_look(world.a_finetune(status=status), job=world.complete(JOB), live=live))
+    decision = world.decide(_look(world.a_finetune(status=status), job=world.failed(JOB), live=live))
     assert decision.status["progress"] == {"percent": 100}
 
 

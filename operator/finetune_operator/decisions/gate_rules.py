@@ -41,8 +41,8 @@ def _judge(situation: Situation, report: Report, again: Report | None, run: Run)
         message = f"Run {run.number} passes the changed gates, but its model was not kept: it runs again."
     else:
         return Step(conclude(situation, again, run))
-    step = begin_next(situation, run, GATES_CHANGED, message)
     numbers = conclude(situation, report, run)
+    step = begin_next(situation, run, GATES_CHANGED, message, numbers)
     kept = {part: getattr(numbers, part) for part in ("evaluation", "lineage", "artifact")}
     return replace(step, status=step.status.model_copy(update=kept))
 

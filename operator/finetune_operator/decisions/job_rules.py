@@ -24,6 +24,7 @@ from finetune_operator.errors import Waiting
 STARTING = "Starting"
 JOB_RECREATED = "JobRecreated"
 SETTINGS_CHANGED = "SettingsChanged"
+REPORT_LOST = "ReportLost"
 
 
 def wait_for_the_previous_job(situation: Situation) -> Step | None:
@@ -74,16 +75,10 @@ def replace_a_job_of_other_pods(situation: Situation) -> Step | None:
 def wait_for_what_is_being_deleted(situation: Situation) -> Step | None:
     job, config = situation.observed.job, situation.observed.config
     if job is not None and is_being_deleted(job):
-        raise _terminating("Job", job, _reason_while_it_goes(situation))
+        raise _terminating("Job", job, _why_again(situation) or "JobTerminating")
     if job is None and config is not None and is_being_deleted(config):
         raise _terminating("ConfigMap", config, "ConfigMapTerminating")
     return None
-
-
-def _reason_while_it_goes(situation: Situation) -> str:
-    if is_resuming(situation):
-        return RESUMING
-    return SETTINGS_CHANGED if _says(situation, SETTINGS_CHANGED) else "JobTerminating"
 
 
 def wait_for_pods_of_earlier_jobs(situation: Situation) -> Step | None:
@@ -126,11 +121,33 @@ def make_the_job(situation: Situation) -> Step:
     return Step(status, create=(*missing, job))
 
 
+def make_up_for_a_lost_report(situation: Situation, job: Object) -> Step:
+    """Once a run. A trainer that finds the model of its run published only repeats that Report."""
+    message = f"Job {name_of(job)} is complete, but its pod is gone and its Report is lost: it is made again."
+    run = situation.run.model_copy(update={"report_lost": True})
+    return Step(
+        on_its_way(situation, phase="Pending", reason=REPORT_LOST, message=message, run=run),
+        delete=deletions(situation, "Job", job),
+        requeue_after_seconds=DELETION_POLL_SECONDS,
+    )
+
+
+def _why_again(situation: Situation) -> str | None:
+    """Why there is to be another Job for this run, if it is by our own doing."""
+    if is_resuming(situation):
+        return RESUMING
+    return next((r for r in (REPORT_LOST, SETTINGS_CHANGED) if _says(situation, r)), None)
+
+
 def _going_on_words(situation: Situation) -> tuple[str, str]:
     run, goes_on = situation.run, where_it_goes_on(situation, situation.run)
-    if is_resuming(situation):
+    why = _why_again(situation)
+    if why == REPORT_LOST:
+        text = f"Job {run.job} was made again, as the Report of run {run.number} was lost."
+        return REPORT_LOST, f"{text} What was published already is reported once more."
+    if why == RESUMING:
         return RESUMED, f"Run {run.number} was resumed as Job {run.job}: it {goes_on}."
-    if _says(situation, SETTINGS_CHANGED):
+    if why == SETTINGS_CHANGED:
         return STARTING, starting_message(run.job)
     text = f"Job {run.job} was gone in the middle of the run and was made again: the run {goes_on}."
     return JOB_RECREATED, text

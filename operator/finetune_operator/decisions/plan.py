@@ -10,7 +10,15 @@ from datetime import datetime
 from typing import Any
 
 from finetune_api.status import FinetuneStatus
-from finetune_operator.decisions import account_rules, job_rules, keeping, pod_rules, run_rules, suspension
+from finetune_operator.decisions import (
+    account_rules,
+    deadlines,
+    job_rules,
+    keeping,
+    pod_rules,
+    run_rules,
+    suspension,
+)
 from finetune_operator.decisions.objects import parse_time
 from finetune_operator.decisions.observed import LiveProgress, Object, Observed
 from finetune_operator.decisions.runs import NAME_TAKEN, next_look
@@ -49,6 +57,8 @@ _RULES: tuple[Callable[[Situation], Step | None], ...] = (
     pod_rules.conclude_a_finished_job,
     pod_rules.conclude_by_a_verdict,
     suspension.suspend,
+    deadlines.end_a_run_that_is_too_long,
+    deadlines.end_a_run_that_does_not_get_on,
     job_rules.replace_a_job_of_other_pods,
     job_rules.wait_for_what_is_being_deleted,
     job_rules.wait_for_pods_of_earlier_jobs,

@@ -14,7 +14,14 @@ from finetune_operator.decisions.failures import (
     failure_without_report,
 )
 from finetune_operator.decisions.gate_rules import judge_fresh
-from finetune_operator.decisions.job_rules import JOB_RECREATED, STARTING, config_map, starting_message
+from finetune_operator.decisions.job_rules import (
+    JOB_RECREATED,
+    REPORT_LOST,
+    STARTING,
+    config_map,
+    make_up_for_a_lost_report,
+    starting_message,
+)
 from finetune_operator.decisions.jobs import begins_at, end_of, ended_at, is_complete
 from finetune_operator.decisions.objects import created_at, is_being_deleted
 from finetune_operator.decisions.observed import Object
@@ -50,6 +57,11 @@ def conclude_a_finished_job(situation: Situation) -> Step | None:
         return None
     run = ended(situation.run, ended_at(job) or situation.now)
     report = _final_report(situation)
+    if report is None and is_complete(job) and newest_finished(situation.observed.pods) is None:
+        if not run.report_lost:
+            return make_up_for_a_lost_report(situation, job)
+        if is_being_deleted(job):
+            return None
     if report is None:
         step = Step(failed(situation, failure_without_report(job, situation.observed.pods), run))
     else:
@@ -130,7 +142,7 @@ def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
     last = newest_finished(situation.observed.pods)
     if last is not None:
         return _next_attempt_words(situation, run, last)
-    if before is not None and before.reason in {JOB_RECREATED, RESUMED}:
+    if before is not None and before.reason in {JOB_RECREATED, REPORT_LOST, RESUMED}:
         return before.reason, before.message
     return STARTING, starting_message(run.job)
 

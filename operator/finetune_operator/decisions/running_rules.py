@@ -1,6 +1,7 @@
 """A run whose pod has begun: the rules of `plan` while it works, says nothing, or cannot be asked."""
 
 from finetune_api.status import Run
+from finetune_operator.decisions.deadlines import seconds_left
 from finetune_operator.decisions.objects import uid_of
 from finetune_operator.decisions.observed import LiveProgress, Object
 from finetune_operator.decisions.pods import ends_its_job, is_running, unfinished_pod
@@ -77,7 +78,7 @@ def follow_a_running_pod(situation: Situation) -> Step | None:
     if left <= 0:
         reason, message = STUCK, stuck(pod, since, limit, live).text
     status = on_its_way(situation, phase=phase, reason=reason, message=message, run=run, progress=progress)
-    again = at_most(RESYNC_SECONDS, left, seconds_until_overdue(pod, situation.now))
+    again = at_most(RESYNC_SECONDS, left, seconds_until_overdue(pod, situation.now), seconds_left(situation))
     return Step(status, requeue_after_seconds=again)
 
 

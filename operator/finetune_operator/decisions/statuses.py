@@ -6,6 +6,7 @@ from datetime import datetime
 from finetune_api.status import Condition, Failure, FinetuneStatus, Phase, Progress, Run
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.conditions import Verdict, find, set_condition
+from finetune_operator.decisions.history import with_past_run
 from finetune_operator.decisions.objects import format_time
 from finetune_operator.decisions.runs import children_name
 from finetune_operator.decisions.situation import Situation
@@ -99,15 +100,20 @@ def refused(situation: Situation, reason: str, message: str) -> FinetuneStatus:
     )
 
 
-def next_run(situation: Situation, run: Run, reason: str, message: str) -> FinetuneStatus:
+def next_run(
+    situation: Situation, run: Run, reason: str, message: str, ended_with: FinetuneStatus
+) -> FinetuneStatus:
     """The run to follow this one, decided but without a Job yet: that of the present one must go first.
 
     A run that never had a Job hands its number on, so that the one before it is still waited for.
+    ended_with: the last status that spoke of the run.
     """
     number = run.number + (1 if run.start_time else 0)
     job = children_name(situation.observed.finetune, number)
     following = Run(number=number, spec_hash=situation.spec_hash, job=job)
-    return on_its_way(situation, phase="Pending", reason=reason, message=message, run=following)
+    status = on_its_way(situation, phase="Pending", reason=reason, message=message, run=following)
+    history = with_past_run(situation.status.history, ended_with, run, reason, situation.now)
+    return status.model_copy(update={"history": history})
 
 
 def ended(run: Run, at: datetime) -> Run:

@@ -48,8 +48,15 @@ def leftovers(situation: Situation) -> tuple[Deletion, ...]:
     )
 
 
-def begin_next(situation: Situation, run: Run, reason: str, message: str) -> Step:
-    """Be rid of what this run left and decide the next one; its Job comes with the next look."""
+def begin_next(
+    situation: Situation, run: Run, reason: str, message: str, ended_with: FinetuneStatus | None = None
+) -> Step:
+    """Be rid of what this run left and decide the next one; its Job comes with the next look.
+
+    ended_with: the status that the run ends with at this moment; None: the stored one speaks of its end.
+    """
     return Step(
-        next_run(situation, run, reason, message), delete=leftovers(situation), requeue_after_seconds=0.0
+        next_run(situation, run, reason, message, ended_with or situation.status),
+        delete=leftovers(situation),
+        requeue_after_seconds=0.0,
     )
