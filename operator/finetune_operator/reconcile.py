@@ -163,13 +163,14 @@ def _put_status(observed: Observed, decision: Plan, around: Surroundings) -> Non
     if decision.status == before:
         logger.debug("unchanged", extra=extra)
         return
+    # Before the status: who reads it again after a crash in between finds the Events by their names.
+    for announcement in announcements(before, decision.status):
+        _announce(build_event(finetune, announcement, around.now()), around.kube)
     written = around.kube.put_status(_with_status(finetune, decision.status))
     around.memory.observe(written)
     around.memory.views.wrote(key_of(finetune), written)
     around.written(observed, decision.status)
     logger.info("status", extra=extra)
-    for announcement in announcements(before, decision.status):
-        _announce(build_event(finetune, announcement, around.now()), around.kube)
 
 
 def _with_status(finetune: Object, status: dict[str, Any]) -> Object:
@@ -182,7 +183,9 @@ def _announce(event: Object, kube: Kube) -> None:
     """An Event that cannot be posted is not worth a retry: status says the same."""
     try:
         kube.create(event)
-    except (ApiFailure, Conflict, Stalled, Waiting) as error:
+    except Conflict:
+        logger.debug("posted before", extra={"reason": event["reason"]})
+    except (ApiFailure, Stalled, Waiting) as error:
         logger.warning("could not post an event", extra={"reason": event["reason"], "error": str(error)})
 
 

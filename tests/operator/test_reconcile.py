@@ -1,6 +1,7 @@
 """Observe, plan, act under faults that a real API server cannot be made to show on demand."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -158,6 +159,17 @@ def test_a_status_overtaken_by_another_writer_is_written_anew(bench: Bench) -> N
     assert bench.look() == CONFLICT_RETRY_SECONDS
     bench.look()
     assert bench.status()["observedGeneration"] == 1
+
+
+@pytest.mark.parametrize("error", [Conflict("overtaken"), ApiFailure("no answer")])
+def test_what_is_told_before_a_status_that_cannot_be_written_is_told_once(
+    bench: Bench, error: Exception
+) -> None:
+    bench.fail_once("update", "EmbeddingFinetune", error)
+    with suppress(ApiFailure):
+        bench.look()
+    bench.look()
+    assert bench.reasons() == ["Started"]
 
 
 def test_a_refusal_while_creating_is_told_in_status(bench: Bench) -> None:

@@ -3,6 +3,8 @@
 Pure: two statuses in, Events out. Everything in an Event also stands in status, where machines read it.
 """
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -10,7 +12,13 @@ from typing import Any, Literal
 from finetune_api import names
 from finetune_operator.decisions.gate_rules import GATES_CHANGED
 from finetune_operator.decisions.job_rules import SETTINGS_CHANGED, STARTING
-from finetune_operator.decisions.objects import format_time, name_of, uid_of
+from finetune_operator.decisions.objects import (
+    format_time,
+    name_of,
+    namespace_of,
+    status_written_at,
+    uid_of,
+)
 from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.run_rules import SPEC_CHANGED
 from finetune_operator.decisions.running_rules import RUNNING
@@ -30,31 +38,47 @@ class Announcement:
 
     type: Literal["Normal", "Warning"]
     reason: str
+    action: str
+    """What the operator does about it."""
     note: str
 
 
 def announcements(before: dict[str, Any], after: dict[str, Any]) -> list[Announcement]:
     """What is new in `after`, in the order in which it came about."""
-    found = []
-    run, former = after.get("run") or {}, before.get("run") or {}
-    if run.get("startTime") and (run["job"], True) != (former.get("job"), bool(former.get("startTime"))):
-        found.append(Announcement("Normal", "Started", f"Run {run['number']} started as Job {run['job']}"))
+    found = list(_about_the_run(before.get("run") or {}, after.get("run") or {}))
     for condition in after.get("conditions") or []:
-        if condition["status"] == "True" and _said(condition, before) != condition["reason"]:
-            found += _announce(condition)
+        said = _said(condition, before)
+        if condition["status"] == "True" and said != condition["reason"]:
+            found += _announce(condition, said)
     return found
 
 
-def _announce(condition: dict[str, Any]) -> list[Announcement]:
+def _about_the_run(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Announcement]:
+    if after.get("startTime") and (after["job"], True) != (before.get("job"), bool(before.get("startTime"))):
+        yield Announcement(
+            "Normal", "Started", "Start", f"Run {after['number']} started as Job {after['job']}."
+        )
+    if after.get("jobRemoved") and not before.get("jobRemoved"):
+        note = f"Job {after['job']} was removed, spec.limits.keepJobSeconds after its end. The numbers stay."
+        yield Announcement("Normal", "JobRemoved", "Remove", note)
+
+
+def _announce(condition: dict[str, Any], said: str | None) -> Iterator[Announcement]:
+    """said: reason that the condition had before; None when it was not True."""
     reason, note = condition["reason"], clip(condition.get("message") or condition["reason"], MAX_NOTE)
     match condition["type"]:
         case "Stalled":
-            return [Announcement("Warning", reason, note)]
-        case "Ready" | "Suspended":
-            return [Announcement("Normal", reason, note)]
+            yield Announcement("Warning", reason, "GiveUp", note)
+        case "Ready":
+            yield Announcement("Normal", reason, "Finish", note)
+        case "Suspended":
+            yield Announcement("Normal", reason, "Suspend", note)
+        case "Reconciling" if reason == RUNNING and said is not None and said not in QUIET | ASKED_FOR:
+            yield Announcement("Normal", reason, "Run", note)
+        case "Reconciling" if reason in ASKED_FOR:
+            yield Announcement("Normal", reason, "Run", note)
         case "Reconciling" if reason not in QUIET:
-            return [Announcement("Normal" if reason in ASKED_FOR else "Warning", reason, note)]
-    return []
+            yield Announcement("Warning", reason, "Wait", note)
 
 
 def _said(condition: dict[str, Any], before: dict[str, Any]) -> str | None:
@@ -66,20 +90,28 @@ def _said(condition: dict[str, Any], before: dict[str, Any]) -> str | None:
 
 
 def build_event(finetune: Object, announcement: Announcement, now: datetime) -> Object:
-    """A core/v1 Event. Its name is made by the API server: announcements are never posted twice."""
+    """A core/v1 Event about the finetune as it was read.
+
+    Its name follows from the status that was read and what became of it: a look that is repeated, since its
+    status could not be written or its operator ended, makes the same Event, which is there then.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"namespace": finetune["metadata"]["namespace"], "generateName": f"{name_of(finetune)}-"},
+        "metadata": {
+            "namespace": namespace_of(finetune),
+            "name": f"{name_of(finetune)}.{_digest(finetune, announcement)}",
+        },
         "involvedObject": {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
-            "namespace": finetune["metadata"]["namespace"],
+            "namespace": namespace_of(finetune),
             "name": name_of(finetune),
             "uid": uid_of(finetune),
         },
         "type": announcement.type,
         "reason": announcement.reason,
+        "action": announcement.action,
         "message": announcement.note,
         "source": {"component": names.MANAGED_BY},
         "reportingComponent": names.MANAGED_BY,
@@ -87,3 +119,9 @@ def build_event(finetune: Object, announcement: Announcement, now: datetime) -> 
         "lastTimestamp": format_time(now),
         "count": 1,
     }
+
+
+def _digest(finetune: Object, announcement: Announcement) -> str:
+    written = status_written_at(finetune)
+    parts = (uid_of(finetune), format_time(written) if written else "", announcement.reason)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -51,6 +51,13 @@ def created_at(thing: Object) -> datetime | None:
     return parse_time(thing["metadata"].get("creationTimestamp"))
 
 
+def status_written_at(thing: Object) -> datetime | None:
+    """When its status was last written, as the API server keeps it for every writer."""
+    fields = thing["metadata"].get("managedFields") or []
+    times = [parse_time(entry.get("time")) for entry in fields if entry.get("subresource") == "status"]
+    return max((t for t in times if t), default=None)
+
+
 def parse_time(text: str | None) -> datetime | None:
     """An RFC 3339 time, in UTC; None for what is none."""
     try:

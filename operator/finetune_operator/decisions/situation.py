@@ -12,7 +12,13 @@ from finetune_api.status import Condition, FinetuneStatus, Run
 from finetune_operator.decisions.accounting import account
 from finetune_operator.decisions.conditions import Stamp, find
 from finetune_operator.decisions.jobs import spec_hash_of
-from finetune_operator.decisions.objects import created_at, format_time, is_controlled_by, parse_time, uid_of
+from finetune_operator.decisions.objects import (
+    created_at,
+    format_time,
+    is_controlled_by,
+    status_written_at,
+    uid_of,
+)
 from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.runs import children_name, stored_status
 from finetune_operator.errors import Stalled
@@ -105,10 +111,8 @@ class Situation:
 
     @cached_property
     def written_at(self) -> datetime | None:
-        """When the status was last written, as the API server keeps it for every writer."""
-        fields = self.observed.finetune["metadata"].get("managedFields") or []
-        times = [parse_time(entry.get("time")) for entry in fields if entry.get("subresource") == "status"]
-        return max((t for t in times if t), default=None)
+        """When the status was last written."""
+        return status_written_at(self.observed.finetune)
 
 
 def _explain(error: ValidationError) -> str:
