@@ -68,10 +68,23 @@ class Conflict(Exception):
 class Kube:
     """The API server, for the few calls that the operator makes. Safe to share among threads."""
 
-    def __init__(self, client: ApiClient, *, count: Count, read_seconds: float) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        count: Count,
+        read_seconds: float,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._client = client
         self._count = count
+        self._read_seconds = read_seconds
         self._timeout = (CONNECT_SECONDS, read_seconds)
+        self._may_write = may_write
+
+    def fenced(self, may_write: Callable[[], bool]) -> "Kube":
+        """The same, but asked before every write: a process that was stopped for a while must not go on."""
+        return Kube(self._client, count=self._count, read_seconds=self._read_seconds, may_write=may_write)
 
     def get(self, kind: str, namespace: str, name: str) -> JsonObject | None:
         """The object, or None."""
@@ -146,14 +159,15 @@ class Kube:
         content_type: str = "application/json",
     ) -> JsonObject | None:
         method, started = _METHODS[verb], time.monotonic()
+        if method != "GET" and not self._may_write():
+            raise ApiFailure(f"{method} {path}: not sent, as this replica no longer leads")
         headers = {**self._client.default_headers, "Accept": "application/json", "Content-Type": content_type}
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         manager = {} if method in {"GET", "DELETE"} else {"fieldManager": names.MANAGED_BY}
         url = f"{self._client.configuration.host}{path}{_query({**(query or {}), **manager})}"
-        # The client writes dicts as JSON only under the plain JSON type; a string goes through as it is.
-        payload = body if content_type == "application/json" else json.dumps(body)
         try:
-            response = self._client.call_api(method, url, headers, payload, _request_timeout=self._timeout)
+            # The client writes the body as JSON under all types of that family: a string would become one.
+            response = self._client.call_api(method, url, headers, body, _request_timeout=self._timeout)
             content = response.response.data
         except (HTTPError, ApiException, OSError) as error:
             self._count(verb, kind, "error", time.monotonic() - started)

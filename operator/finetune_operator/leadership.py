@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -52,11 +53,24 @@ async def leading(lease: Lease, settings: Settings, kube: Kube) -> AsyncIterator
     renewing.start()
     watching.start()
     try:
-        await asyncio.to_thread(label_pod, kube, settings, is_leader=True)
+        await asyncio.to_thread(_take_reports, lease, settings, kube)
         yield
     finally:
         stop.set()
         await asyncio.to_thread(_hand_back, lease, settings, kube, renewing)
+
+
+def _take_reports(lease: Lease, settings: Settings, kube: Kube) -> None:
+    """Ours is the only pod with the label: one that was killed cannot take its own away."""
+    former = pod_of(lease.former_holder)
+    if former and former != settings.pod_name:
+        kube.label("Pod", settings.namespace, former, {names.LABEL_LEADER: None})
+    label_pod(kube, settings, is_leader=True)
+
+
+def pod_of(identity: str) -> str:
+    """Name of the pod in the identity that `open_lease` gives; empty when there is none."""
+    return identity.rpartition("_")[0]
 
 
 def label_pod(kube: Kube, settings: Settings, *, is_leader: bool) -> None:
@@ -70,11 +84,24 @@ def label_pod(kube: Kube, settings: Settings, *, is_leader: bool) -> None:
 def _hand_back(lease: Lease, settings: Settings, kube: Kube, renewing: threading.Thread) -> None:
     """Without it the next replica has to wait for the Lease to run out: slower, but as good."""
     renewing.join(settings.lease_deadline_seconds)
-    try:
-        label_pod(kube, settings, is_leader=False)
-        lease.release()
-    except (ApiFailure, Conflict) as error:
-        logger.warning("could not hand the lease back", extra={"error": str(error)})
+    for give_back in (functools.partial(label_pod, kube, settings, is_leader=False), lease.release):
+        try:
+            give_back()
+        except (ApiFailure, Conflict) as error:
+            logger.warning("could not hand the lease back", extra={"error": str(error)})
+
+
+def end_process_in(seconds: float) -> None:
+    """End, asked to stop, whatever still hangs by then: the next start looks at everything anew."""
+
+    def end() -> None:
+        logger.warning("ending though something still waits for an answer")
+        logging.shutdown()
+        os._exit(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def end_process() -> None:

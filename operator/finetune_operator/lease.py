@@ -38,9 +38,11 @@ class Lease:
         self._ours: dict[str, Any] | None = None
         """The Lease as we wrote it last: the next renewal needs no read."""
         self._seen: tuple[str, str] | None = None
-        self._seen_at = 0.0
+        self._seen_at = self._free_at = 0.0
         self.held_until = float("-inf")
         """On the monotonic clock."""
+        self.former_holder = ""
+        """Whom we took it from."""
         self.transitions = 0
         """How often it has gone from one replica to another, as it was last seen."""
 
@@ -62,10 +64,17 @@ class Lease:
         except Conflict:
             return self.is_held()
         self._ours = written
+        if lease is not None and (holder := _holder(lease)) != self._identity:
+            self.former_holder = holder
         self.transitions = written["spec"]["leaseTransitions"]
         # From before the request: the server may have stored it at once and answered late.
         self.held_until = started + self._settings.lease_deadline_seconds
         return True
+
+    def pause(self, longest: float) -> float:
+        """Seconds until a standby tries again: not past the moment when the Lease may be taken."""
+        left = self._free_at - self._monotonic()
+        return min(longest, left) if left > 0 else longest
 
     def release(self) -> None:
         """Let the next replica begin at once. API errors rise; without it, the Lease runs out by itself."""
@@ -77,12 +86,13 @@ class Lease:
 
     def _may_take(self, lease: dict[str, Any], now: float) -> bool:
         spec = lease.get("spec") or {}
-        holder = spec.get("holderIdentity") or ""
+        holder = _holder(lease)
         seen = (holder, str(spec.get("renewTime")))
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
         duration = spec.get("leaseDurationSeconds") or self._settings.lease_duration_seconds
-        return holder in {"", self._identity} or now >= self._seen_at + duration
+        self._free_at = self._seen_at + duration
+        return holder in {"", self._identity} or now >= self._free_at
 
     def _new(self) -> dict[str, Any]:
         return {
@@ -114,6 +124,11 @@ class Lease:
         return self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def _holder(lease: dict[str, Any]) -> str:
+    """Empty when it was handed back."""
+    return (lease.get("spec") or {}).get("holderIdentity") or ""
+
+
 def acquire(lease: Lease, stop: threading.Event, *, every_seconds: float) -> bool:
     """Wait until the Lease is ours; False when asked to stop before that."""
     while not stop.is_set():
@@ -122,7 +137,7 @@ def acquire(lease: Lease, stop: threading.Event, *, every_seconds: float) -> boo
                 return True
         except Exception as error:  # noqa: BLE001 - any failure is a failed try
             logger.warning("could not try for the lease", extra={"error": repr(error)})
-        stop.wait(every_seconds)
+        stop.wait(lease.pause(every_seconds))
     return False
 
 

@@ -42,6 +42,8 @@ RETRY_SECONDS = 2.0
 # Longer than the longest request with its retries; whoever is busy for so long hangs.
 LONGEST_RUN_SECONDS = 180.0
 DRAIN_SECONDS = 5.0
+# Below the ten seconds in which a stop is promised, however long the API server keeps requests waiting.
+STOP_SECONDS = 8.0
 
 
 class CannotStart(Exception):
@@ -80,6 +82,7 @@ class Operator:
     def _end(self) -> None:
         self.stop.set()
         self.stop_threads.set()
+        leadership.end_process_in(STOP_SECONDS)
 
 
 async def run(settings: Settings) -> None:
@@ -120,7 +123,7 @@ async def _await_resource(operator: Operator) -> None:
 
 
 async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
-    settings, kube = operator.settings, operator.kube
+    settings, kube = operator.settings, operator.kube.fenced(may_act)
     authority = await asyncio.to_thread(
         certificates.ensure_authority, kube, settings.namespace, settings.ca_secret_name, datetime.now(UTC)
     )
@@ -141,6 +144,7 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
             operator.memory,
             functools.partial(_report_came, queue, operator),
             count=operator.metrics.count_report,
+            may_act=may_act,
         )
         address, port = settings.report_bind_address, settings.report_port
         with contextlib.closing(receiver):

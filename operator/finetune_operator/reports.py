@@ -63,12 +63,14 @@ class Receiver:
         changed: Callable[[Key, bool], None],
         *,
         count: Callable[[str], None],
+        may_act: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._senders = senders
         self._memory = memory
         self._changed = changed
         self._count = count
+        self._may_act = may_act
         self._threads = ThreadPoolExecutor(IDENTIFYING_THREADS, thread_name_prefix="identify")
         self._reports = RateLimit(per_second=REPORTS_PER_SECOND, burst=REPORTS_BURST, monotonic=monotonic)
         self._refusals = RateLimit(per_second=REFUSALS_PER_SECOND, burst=REFUSALS_BURST, monotonic=monotonic)
@@ -125,6 +127,8 @@ class Receiver:
                 f"report: uid and run must be {sender.uid} and {sender.run},"
                 f" found {body.report.uid} and {body.report.run}"
             )
+        if not self._may_act():
+            raise web.HTTPServiceUnavailable(text="this replica no longer leads; try again")
         if not self._take(sender, body):
             raise web.HTTPNotFound(text=f"{'/'.join(key)} is gone, or run {sender.run} is over")
         return web.Response(

@@ -67,15 +67,17 @@ class Operator:
     log: Path
     health_url: str
     report_url: str
+    command: tuple[str, ...] = ()
+    """In place of `finetune-operator`."""
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Start it if it does not run, and wait until it answers."""
         if self.process is not None:
             return
-        program = Path(sys.executable).parent / "finetune-operator"
+        command = self.command or (str(Path(sys.executable).parent / "finetune-operator"),)
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen([program], env=self.environment, stdout=output, stderr=output)
+            self.process = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
         eventually(self._is_ready, f"the operator is ready, see {self.log}", seconds=START_SECONDS)
 
     def await_leading(self) -> None:

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kubernetes.client.api_client import ApiClient
+from kubernetes.client.configuration import Configuration
 from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 
 from finetune_operator.errors import Stalled, Waiting
@@ -52,6 +54,21 @@ def test_an_object_that_is_not_there_is_none() -> None:
     assert counted == [("get", "Job", "404")]
 
 
+def test_a_replica_that_does_not_lead_reads_and_does_not_write() -> None:
+    kube, client, _ = a_kube((200, JOB))
+    fenced = kube.fenced(lambda: False)
+    assert fenced.get("Job", "team", "one-1") == JOB
+    for write in (
+        lambda: fenced.create(JOB),
+        lambda: fenced.replace(JOB),
+        lambda: fenced.put_status(JOB),
+        lambda: fenced.delete("Job", "team", "one-1", uid="u"),
+    ):
+        with pytest.raises(ApiFailure, match="no longer leads"):
+            write()
+    assert len(client.asked) == 1
+
+
 def test_lists_are_read_in_pages() -> None:
     first = {"items": [{"n": 1}], "metadata": {"continue": "more"}}
     kube, client, _ = a_kube((200, first), (200, {"items": [{"n": 2}], "metadata": {}}))
@@ -95,7 +112,30 @@ def test_a_label_is_merged_and_null_removes_it() -> None:
     kube.label("Pod", "ops", "operator-1", {"embeddings.dev/leader": None})
     _, _, headers, body = client.asked[0]
     assert headers["Content-Type"] == "application/merge-patch+json"
-    assert json.loads(body) == {"metadata": {"labels": {"embeddings.dev/leader": None}}}
+    assert body == {"metadata": {"labels": {"embeddings.dev/leader": None}}}
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/merge-patch+json"])
+def test_the_client_library_writes_a_body_as_json_once(
+    content_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried with the library itself: under which types it does has changed before."""
+    configuration = Configuration()
+    configuration.host = "http://127.0.0.1"
+    client = ApiClient(configuration)
+    sent: list[str] = []
+
+    def request(*_: Any, body: str, **__: Any) -> Any:
+        sent.append(body)
+        return SimpleNamespace(status=200, reason="OK", data=b"{}", headers={})
+
+    monkeypatch.setattr(client.rest_client.pool_manager, "request", request)
+    kube = Kube(client, count=lambda *_: None, read_seconds=1)
+    if content_type == "application/json":
+        kube.create(JOB)
+    else:
+        kube.label("Pod", "ops", "operator-1", {"a": "b"})
+    assert isinstance(json.loads(sent[0]), dict)
 
 
 CREATE, GET, PUT = "create", "get", "put"

@@ -1,7 +1,7 @@
 """Leader election on a clock that is moved by hand."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -160,6 +160,47 @@ def test_a_released_lease_is_taken_at_once(replicas: Replicas) -> None:
     replicas.a.release()
     assert not replicas.a.is_held()
     assert replicas.b.attempt()
+
+
+def test_a_standby_tries_again_just_when_the_lease_may_be_taken(replicas: Replicas, clock: Clock) -> None:
+    replicas.a.attempt()
+    replicas.b.attempt()
+    assert replicas.b.pause(2) == 2
+    clock.now += 14
+    assert replicas.b.pause(2) == 1
+    clock.now += replicas.b.pause(2)
+    assert replicas.b.attempt()
+
+
+def test_a_standby_that_cannot_ask_does_not_ask_all_the_time(replicas: Replicas, clock: Clock) -> None:
+    replicas.a.attempt()
+    replicas.b.attempt()
+    clock.now += 60
+    assert replicas.b.pause(2) == 2
+
+
+def test_who_takes_over_knows_from_whom(replicas: Replicas, clock: Clock) -> None:
+    replicas.a.attempt()
+    replicas.a.attempt()
+    replicas.b.attempt()
+    clock.now += 16
+    replicas.b.attempt()
+    replicas.b.attempt()
+    assert (replicas.a.former_holder, replicas.b.former_holder) == ("", "a")
+
+
+@pytest.mark.parametrize("wall", [datetime(1999, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
+def test_a_wall_clock_that_steps_neither_loses_nor_frees_the_lease(
+    replicas: Replicas, clock: Clock, wall: datetime
+) -> None:
+    replicas.a.attempt()
+    replicas.b.attempt()
+    replicas.a._now = replicas.b._now = lambda: wall
+    for _ in range(10):
+        clock.now += 2
+        wall += timedelta(seconds=2)
+        assert replicas.a.attempt()
+        assert not replicas.b.attempt()
 
 
 def test_taking_over_counts_as_a_transition_and_renewing_does_not(replicas: Replicas, kube: FakeKube) -> None:
