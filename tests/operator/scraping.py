@@ -27,7 +27,7 @@ class Prometheus:
     """One that scrapes one target."""
 
     url: str
-    process: int
+    pid: int
 
     def ask(self, query: str) -> list[dict[str, Any]]:
         """Result of an instant query; nothing while it comes up."""
@@ -48,10 +48,10 @@ class Prometheus:
         assert len(found) <= 1, f"{query} gives {len(found)} series"
         return float(found[0]["value"][1]) if found else None
 
-    def await_scrapes(self, count: int = 1) -> None:
+    def await_scrapes(self, count: int = 1, *, seconds: float = 30) -> None:
         """Wait until it has scraped so often from now on."""
         before = self._scrapes()
-        eventually(lambda: self._scrapes() >= before + count, f"{count} scrapes more")
+        eventually(lambda: self._scrapes() >= before + count, f"{count} scrapes more", seconds=seconds)
 
     def _scrapes(self) -> float:
         return self.value("count_over_time(up[1h])") or 0

@@ -97,7 +97,7 @@ async def test_the_echo_of_an_own_write_is_not_queued(shared: Shared) -> None:
 async def test_a_deleted_finetune_is_forgotten_at_once_and_once_more_after_a_run(shared: Shared) -> None:
     shared.memory.observe(an_event()["object"])
     await finetune_changed(event=an_event("DELETED"), memo=shared)
-    assert shared.memory.known() == []
+    assert list(shared.memory.known()) == []
     assert added(shared) == [KEY]
 
 

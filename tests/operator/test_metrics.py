@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from finetune_api.status import FinetuneStatus, Progress
 from finetune_operator.decisions.observed import LiveProgress
-from finetune_operator.memory import Key, Memory
-from finetune_operator.metrics import OperatorMetrics
-from finetune_operator.metrics.finetunes import FAMILIES, MAX_SERIES
+from finetune_operator.memory import Key, Known, Memory
+from finetune_operator.metrics import OperatorMetrics, exposition, finetunes
+from finetune_operator.metrics.finetunes import FAMILIES, MAX_SERIES, Sample
 
 STATUS: dict[str, Any] = {
     "observedGeneration": 1,
@@ -285,6 +285,25 @@ def test_a_finetune_of_the_same_name_shows_nothing_of_the_one_before() -> None:
     assert [labels["uid"] for labels in scrape.labels("info")] == ["u2"]
     assert scrape.value("progress_ratio", **OF) is None
     assert scrape.labels("evaluation_score") == []
+
+
+def test_the_text_of_a_finetune_is_made_again_only_when_it_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def samples(known: Known, live: LiveProgress | None) -> Iterator[Sample]:
+        made.append(known.uid)
+        return finetunes.samples(known, live)
+
+    monkeypatch.setattr(exposition, "samples", samples)
+    scrape = Scrape(a_finetune(), a_finetune("u2", "two"))
+    scrape.of()
+    assert made == ["u1", "u2"]
+    scrape.of()
+    scrape.memory.report(KEY, "u1", 1, LIVE)
+    scrape.of()
+    scrape.memory.observe(a_finetune("u2", "two", phase="Failed"))
+    scrape.of()
+    assert made == ["u1", "u2", "u1", "u2"]
 
 
 def test_labels_are_written_so_that_no_text_can_break_out() -> None:

@@ -204,7 +204,7 @@ def test_a_finetune_that_is_gone_is_forgotten(bench: Bench) -> None:
     bench.look()
     del bench.kube.objects["EmbeddingFinetune", "team", "one"]
     assert bench.look() is None
-    assert bench.memory.known() == []
+    assert list(bench.memory.known()) == []
 
 
 def test_a_settled_finetune_costs_one_request(bench: Bench) -> None:

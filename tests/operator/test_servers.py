@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gzip
 import io
 import ssl
 import threading
@@ -44,6 +45,19 @@ async def test_a_standby_and_a_leader_are_ready_but_a_stuck_queue_is_not_healthy
         alive = False
         assert await get(f"http://127.0.0.1:{port}/healthz") == (500, "the queue is stuck")
         assert (await get(f"http://127.0.0.1:{port}/readyz"))[0] == 200
+
+
+async def test_metrics_are_sent_small_to_whom_that_suits(port: int) -> None:
+    text = b"planted 3.0\n" * 100_000
+    app = health_app(lambda: iter([text[:600_000], text[600_000:]]), lambda: True)
+    async with serving(app, address="127.0.0.1", port=port), aiohttp.ClientSession() as session:
+        for encoding, most in (("gzip", len(text) // 10), ("identity", len(text))):
+            headers = {"Accept-Encoding": encoding}
+            url = f"http://127.0.0.1:{port}/metrics"
+            async with session.get(url, headers=headers, auto_decompress=False) as answer:
+                sent = await answer.read()
+            assert len(sent) <= most
+            assert (gzip.decompress(sent) if encoding == "gzip" else sent) == text
 
 
 async def is_closed(reader: asyncio.StreamReader) -> bool:
