@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from finetune_api import names
 from finetune_operator.kube import ApiFailure, Conflict, Count, Kube, connect
 from finetune_operator.lease import Lease, acquire, renew, watch
+from finetune_operator.patience import patiently
 from finetune_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ async def leading(lease: Lease, settings: Settings, kube: Kube) -> AsyncIterator
     renewing.start()
     watching.start()
     try:
-        await asyncio.to_thread(_take_reports, lease, settings, kube)
+        await asyncio.to_thread(patiently, functools.partial(_take_reports, lease, settings, kube), stop)
         yield
     finally:
         stop.set()

@@ -25,10 +25,11 @@ from pydantic import ValidationError
 from finetune_api import names
 from finetune_operator import certificates, handlers, informer, leadership
 from finetune_operator.identity import Senders
-from finetune_operator.kube import ApiFailure, connect
+from finetune_operator.kube import connect
 from finetune_operator.logs import configure_logging
 from finetune_operator.memory import Key, Memory
 from finetune_operator.metrics import OperatorMetrics
+from finetune_operator.patience import AskedToStop, patiently
 from finetune_operator.reconcile import Surroundings, reconcile
 from finetune_operator.reports import IDENTIFYING_THREADS, Receiver
 from finetune_operator.servers import health_app, serving
@@ -38,7 +39,6 @@ from finetune_operator.workqueue import WorkQueue
 logger = logging.getLogger(__name__)
 
 DONE, FAILED, USAGE = 0, 1, 2
-RETRY_SECONDS = 2.0
 # Longer than the longest request with its retries; whoever is busy for so long hangs.
 LONGEST_RUN_SECONDS = 180.0
 DRAIN_SECONDS = 5.0
@@ -91,9 +91,10 @@ async def run(settings: Settings) -> None:
     operator.take_signals()
     health = health_app(operator.metrics.render, operator.is_alive)
     async with serving(health, address="0.0.0.0", port=settings.health_port):  # noqa: S104 - kubelet, Prometheus
-        await _await_resource(operator)
+        await asyncio.to_thread(_check_resource, operator)
         # A container that was restarted after losing the Lease still has the label.
-        await asyncio.to_thread(leadership.label_pod, operator.kube, settings, is_leader=False)
+        unlabel = functools.partial(leadership.label_pod, operator.kube, settings, is_leader=False)
+        await asyncio.to_thread(patiently, unlabel, operator.stop_threads)
         lease = leadership.open_lease(settings, operator.metrics.count_api_request)
         logger.info("standing by", extra={"version": version("embedding-finetune-operator")})
         if await leadership.wait_for(lease, settings, operator.stop_threads):
@@ -105,28 +106,21 @@ async def run(settings: Settings) -> None:
     logger.info("ended")
 
 
-async def _await_resource(operator: Operator) -> None:
+def _check_resource(operator: Operator) -> None:
     """An API server that is away comes back; a resource that nobody has installed does not."""
-    while not operator.stop.is_set():
-        try:
-            if await asyncio.to_thread(operator.kube.has_finetunes):
-                return
-        except ApiFailure as error:
-            logger.warning("waiting for the API server", extra={"error": str(error)})
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(operator.stop.wait(), RETRY_SECONDS)
-        else:
-            raise CannotStart(
-                f"The API server does not know {names.PLURAL}.{names.GROUP} in version {names.VERSION}."
-                " Install the CRD first: kubectl apply -f crds/embeddingfinetunes.yaml"
-            )
+    if not patiently(operator.kube.has_finetunes, operator.stop_threads):
+        raise CannotStart(
+            f"The API server does not know {names.PLURAL}.{names.GROUP} in version {names.VERSION}."
+            " Install the CRD first: kubectl apply -f crds/embeddingfinetunes.yaml"
+        )
 
 
 async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
     settings, kube = operator.settings, operator.kube.fenced(may_act)
-    authority = await asyncio.to_thread(
+    ensure = functools.partial(
         certificates.ensure_authority, kube, settings.namespace, settings.ca_secret_name, datetime.now(UTC)
     )
+    authority = await asyncio.to_thread(patiently, ensure, operator.stop_threads)
     around = Surroundings(
         kube=kube,
         settings=settings,
@@ -228,6 +222,8 @@ def cli() -> None:
     configure_logging(settings.log_level)
     try:
         asyncio.run(run(settings))
+    except AskedToStop:
+        logger.info("ended")
     except (CannotStart, certificates.MissingSecret) as error:
         logger.critical("cannot start", extra={"error": str(error)})
         sys.exit(FAILED)

@@ -95,7 +95,7 @@ def _times_that_cannot_be(changes: Sequence[Change]) -> Iterator[str]:
 
 
 def masked(status: Object, *, attempts: bool = False) -> Object:
-    """The status without what differs from run to run: times, names of pods, seconds, how far it was shown.
+    """The status without what differs from run to run: times, names of pods, seconds, steps.
 
     attempts: also without how many pods it took, where the fault takes some of them.
     """
@@ -108,9 +108,9 @@ def masked(status: Object, *, attempts: bool = False) -> Object:
         "pod",
         "podTime",
     }
-    out |= {"activeSeconds", "podSeconds", "wastedSeconds"}
+    out |= {"activeSeconds", "podSeconds", "wastedSeconds", "lostSteps", "lastStep"}
     if attempts:
-        out |= {"attempt", "attempts", "retries", "interruptions", "vainInterruptions", "lostSteps"}
+        out |= {"attempt", "attempts", "retries", "interruptions", "vainInterruptions"}
     masked: Object = _without(status, out)
     return masked
 

@@ -61,7 +61,9 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     async def listen(self) -> None:
-        """Take connections."""
+        """Take connections; no more once it was closed."""
+        if self._session.closed:
+            return
         app = web.Application(client_max_size=1 << 24)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
