@@ -76,13 +76,21 @@ def _onwards(before: LiveProgress, live: LiveProgress) -> LiveProgress:
     return replace(
         live,
         phase=max(live.phase, before.phase, key=RUNNING_PHASES.index),
-        progress=max(_known(live.progress, before.progress), key=_position, default=None),
+        progress=_further(before.progress, live.progress),
         changed_at=received_at if is_new else before.changed_at,
         resumed_step=live.resumed_step if before.resumed_step is None else before.resumed_step,
         checkpoint_step=checkpoint,
         checkpoint_at=received_at if is_saved else before.checkpoint_at,
         said_at=max(_said_at(live), _said_at(before)),
     )
+
+
+def _further(before: Progress | None, now: Progress | None) -> Progress | None:
+    """The last report of KubeflowCallback of transformers says 100 %, and leaves the step out."""
+    if before is not None and now is not None and now.step is None:
+        kept = {name: getattr(before, name) for name in ("step", "total_steps", "epoch")}
+        now = now.model_copy(update=kept)
+    return max(_known(now, before), key=_position, default=None)
 
 
 def _progress(status: TrainerStatus) -> Progress | None:

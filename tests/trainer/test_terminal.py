@@ -92,3 +92,23 @@ def test_a_narrow_terminal_keeps_one_line_for_a_bar() -> None:
     assert base.startswith("✓")
     assert training.startswith("✓")
     assert len(training) <= 80
+
+
+def test_a_training_that_goes_on_says_where_and_begins_its_bar_there(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lines = Lines(interval=1000)
+    with caplog.at_level(logging.INFO, "finetune_trainer"):
+        lines.resumed(0, 200)
+        lines.resumed(37, 200)
+        lines.checkpointed(80)
+    assert caplog.messages == ["going on after step 37 of 200", "checkpoint of step 80"]
+    output = io.StringIO()
+    bars = Bars(Console(file=output, force_terminal=True, width=120))
+    bars.begin("Training")
+    bars.resumed(50, 200)
+    (task,) = bars._progress.tasks
+    assert (task.completed, task.total) == (50, 200)
+    bars.checkpointed(80)
+    bars.close()
+    assert "note: going on after step 50 of 200, from a checkpoint" in output.getvalue()
