@@ -16,6 +16,7 @@ from typing import Any
 
 CONFIG = Path("/etc/finetune/run.json")
 TERMINATION = Path("/dev/termination-log")
+CHECKPOINTS = Path("/var/run/finetune/checkpoints")
 BASE, TUNED = "0.63", "0.72"
 
 
@@ -120,6 +121,29 @@ def wait_for_a_file(run: dict[str, Any]) -> int:
     return 1
 
 
+def checkpoint(run: dict[str, Any]) -> int:
+    """Train and save now and then, and when asked to stop; succeed once the file `go` lies beside it all."""
+    saved = CHECKPOINTS / run["uid"] / str(run["run"])
+    saved.parent.mkdir(parents=True, exist_ok=True)
+    began = int(saved.read_text()) if saved.exists() else 0
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    kept = {"checkpoint_step": str(began)} if began else {}
+    for step in range(began + 1, 10_000):
+        if (CHECKPOINTS / "go").exists():
+            return succeed(run)
+        post(min(step, 99), "Training", **{"resumed_step": str(began), "current_step": str(step), **kept})
+        if asked or step % 50 == 0:
+            saved.write_text(str(step))
+            kept = {"checkpoint_step": str(step)}
+        if asked:
+            failure = {"reason": "Interrupted", "message": "asked to stop", "hint": "", "retryable": True}
+            report(run, "Failed", failure=failure, checkpointStep=step)
+            return 143
+        time.sleep(0.1)
+    return 1
+
+
 def lineage() -> dict[str, Any]:
     return {
         "model": "0" * 40, "trainData": "sha256:1", "evalData": "sha256:2", "seed": 42, "miniBatchSize": 64,
@@ -129,7 +153,7 @@ def lineage() -> dict[str, Any]:
 
 PLAYS = {
     play.__name__: play
-    for play in (succeed, fail_the_gate, find_bad_data, tell_what_is_there, hold, wait_for_a_file)
+    for play in (succeed, fail_the_gate, find_bad_data, tell_what_is_there, hold, wait_for_a_file, checkpoint)
 }
 
 

@@ -136,7 +136,7 @@ def test_a_pod_of_the_version_before_is_one_of_its_finetune() -> None:
 
 
 LEFT = [{**world.OWNER, "uid": "uid-of-the-finetune-before"}]
-LEFTOVERS = {
+LEFTOVERS: dict[str, dict[str, Any]] = {
     "its Job runs": {"job": world.a_job(ownerReferences=LEFT)},
     "its Job goes": {"job": world.a_job(ownerReferences=LEFT, deletionTimestamp=world.time(1))},
     "its Job is complete": {"job": world.complete(world.a_job(ownerReferences=LEFT))},
