@@ -11,10 +11,12 @@ import pytest
 
 from finetune_api.status import Progress
 from finetune_operator.memory import Key
+from finetune_operator.metrics.finetunes import FAMILIES
+from tests.cluster import Cluster
 from tests.cluster.binaries import require_program
 from tests.cluster.waiting import eventually
-from tests.operator.conftest import Finetunes
-from tests.operator.process import Operator
+from tests.operator.conftest import QUICK, Finetunes
+from tests.operator.process import Operator, running_operator
 from tests.operator.scraping import Prometheus, exporting, running_prometheus
 from tests.operator.test_metrics import LIVE, PRIMARY, RUN, Scrape, a_finetune
 from tests.plan import world
@@ -48,6 +50,9 @@ def test_prometheus_answers_for_the_gain_until_the_finetune_is_deleted(
     base = f'embedding_finetune_evaluation_score{{{of},model="base"}}'
     assert prometheus.value(f"{tuned} - ignoring(model) {base}") == pytest.approx(0.09)
     assert prometheus.value(f"embedding_finetune_gate_passed{{{of}}}") == 1
+    assert (prometheus.value(f"embedding_finetune_active_seconds_total{{{of}}}") or 0) >= 1
+    counters = [family.name for family in FAMILIES if family.kind == "counter"]
+    assert [name for name in counters if prometheus.value(f"resets({name}{{{of}}}[10m])") != 0] == []
     ended = f'embedding_finetune_runs_total{{namespace="{finetunes.namespace}"}}'
     assert prometheus.value(f"sum({ended})") == 1
     finetunes.delete()
@@ -77,6 +82,24 @@ def test_a_finetune_made_again_under_its_name_shares_no_series_with_the_first(
     assert prometheus.ask(f"embedding_finetune_evaluation_gain{of}") == []
     assert prometheus.ask(f"embedding_finetune_completion_timestamp_seconds{of}") == []
     assert prometheus.value(f"embedding_finetune_run_number{of}") == 1
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(1800)
+def test_an_operator_can_leave_out_the_series_of_single_finetunes(
+    cluster: Cluster, operator: Operator, finetunes: Finetunes, tmp_path: Path
+) -> None:
+    finetunes.apply("succeed")
+    finetunes.await_condition("Ready", "True")
+    counted = f'embedding_finetune_resources{{namespace="{finetunes.namespace}",phase="Ready"}}'
+    assert operator.metric(counted) == 1
+    assert 'embeddingfinetune="one"' in operator.metrics()
+    operator.stop()
+    without = {**QUICK, "FINETUNE_METRICS_PER_RESOURCE": "false"}
+    with running_operator(cluster, log=tmp_path / "operator.log", settings=without) as other:
+        eventually(lambda: other.metric(counted) == 1, "the finetune is counted")
+        assert "embeddingfinetune=" not in other.metrics()
+        assert (other.metric("embedding_finetune_operator_lease_transitions") or 0) >= 1
 
 
 @pytest.mark.cluster
@@ -141,7 +164,7 @@ def begin_everything(scrape: Scrape) -> None:
     count_writes(scrape, {}, {"run": RUN}, times=4)
     for outcome in ("Published", "Failed"):
         scrape.metrics.runs.duration.labels(outcome)
-    scrape.metrics.runs.retries.labels("OutOfMemory")
+    scrape.metrics.runs.retries.labels("HostOutOfMemory")
     scrape.metrics.count_api_request("create", "Job", "429", 0.1)
     scrape.metrics.queue_seconds.observe(0.2)
 
@@ -184,7 +207,7 @@ def test_the_answers_are_right(exported: Exported) -> None:
     named = {"reported for 15": "silent", "diverged": "silent", "for good": "failed", "be luck": "old"}
     for words, name in named.items():
         assert [found["metric"]["embeddingfinetune"] for found in answer(words)] == [name]
-    assert [found["metric"]["reason"] for found in answer("attempts made again")] == ["OutOfMemory"]
+    assert [found["metric"]["reason"] for found in answer("attempts made again")] == ["HostOutOfMemory"]
 
 
 def test_what_prometheus_counts_grows_over_runs_that_follow_each_other(exported: Exported) -> None:

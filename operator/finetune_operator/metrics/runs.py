@@ -6,9 +6,10 @@ with the process, as counters may.
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from finetune_operator.decisions.failures import failure_of_attempt
+from finetune_operator.decisions.history import Outcome
 from finetune_operator.decisions.objects import parse_time
 from finetune_operator.decisions.observed import Observed
 from finetune_operator.decisions.pods import newest_finished
@@ -24,7 +25,6 @@ DURATION_BUCKETS = (
     HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 24 * HOUR, 72 * HOUR,
 )  # fmt: skip
 WAITING_BUCKETS = (1.0, 5.0, 15.0, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 4 * HOUR, 24 * HOUR)
-OUTCOMES = ("Published", "Measured", "GateFailed", "Failed", "Superseded")
 MAX_REASONS = 64
 OTHER, POD_GONE = "Other", "PodGone"
 
@@ -67,26 +67,34 @@ class RunMetrics:
         self.lost_steps = registry.counter(
             "run_lost_steps", "Training steps that had to be done again.", "namespace"
         )
-        self._reasons = BoundedWords(MAX_REASONS)
+        self._reasons: set[str] = set()
 
     def count(self, observed: Observed, after: Status) -> None:
         """after: the status that was written."""
         finetune = observed.finetune
         before, namespace = finetune.get("status") or {}, finetune["metadata"]["namespace"]
         grown, gpus = _growth(before, after), gpus_of(finetune.get("spec") or {})
-        self.gpu.labels(namespace).inc(grown("activeSeconds") * gpus)
+        active = grown("activeSeconds") + _last_seconds(before, after)
+        self.gpu.labels(namespace).inc(active * gpus)
         self.wasted.labels(namespace).inc(grown("wastedSeconds") * gpus)
         self.interruptions.labels(namespace).inc(grown("interruptions"))
         self.lost_steps.labels(namespace).inc(grown("lostSteps"))
-        for each in OUTCOMES:
+        for each in get_args(Outcome):
             self.ended.labels(namespace, each)  # a rate needs the 0 before the first
         if retries := grown("retries"):
-            self.retries.labels(self._reasons.take(reason_of(observed, after))).inc(retries)
+            self.retries.labels(self._bounded(reason_of(observed, after))).inc(retries)
         if superseded(before, after):
             self.ended.labels(namespace, "Superseded").inc()
         if outcome := outcome_of(before, after):
             self.ended.labels(namespace, outcome).inc()
             self._observe(outcome, after["run"])
+
+    def _bounded(self, reason: str) -> str:
+        """The reason, or OTHER once there are enough: an image may leave any that it likes."""
+        if reason not in self._reasons and len(self._reasons) >= MAX_REASONS:
+            return OTHER
+        self._reasons.add(reason)
+        return reason
 
     def _observe(self, outcome: str, run: dict[str, Any]) -> None:
         start, end = _time(run, "startTime"), _time(run, "completionTime")
@@ -97,20 +105,6 @@ class RunMetrics:
         self.waiting.observe(max(0.0, seconds - run.get("activeSeconds", 0)))
 
 
-class BoundedWords:
-    """Lets so many words be labels and calls further ones OTHER: an image may leave any reason it likes."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._taken: set[str] = set()
-
-    def take(self, word: str) -> str:
-        if word not in self._taken and len(self._taken) >= self._most:
-            return OTHER
-        self._taken.add(word)
-        return word
-
-
 def _growth(before: Status, after: Status) -> Callable[[str], int]:
     """How much a count of the present run grew; all of it when it is the first status of that run."""
     run, former = after.get("run") or {}, before.get("run") or {}
@@ -118,7 +112,16 @@ def _growth(before: Status, after: Status) -> Callable[[str], int]:
     return lambda field: max(0, run.get(field, 0) - (former.get(field, 0) if is_same else 0))
 
 
-def outcome_of(before: Status, after: Status) -> str | None:
+def _last_seconds(before: Status, after: Status) -> int:
+    """What a run that was stopped for another one ran since it was last written."""
+    run, past = before.get("run") or {}, _newest_past(before, after)
+    if past.get("number") != run.get("number"):
+        return 0
+    ran: int = past.get("activeSeconds", 0) - run.get("activeSeconds", 0)
+    return max(0, ran)
+
+
+def outcome_of(before: Status, after: Status) -> Outcome | None:
     """How the run ended with this status; None when it did not, or had before."""
     run, former = after.get("run") or {}, before.get("run") or {}
     was_over = former.get("completionTime") and former.get("number") == run.get("number")
@@ -131,9 +134,14 @@ def outcome_of(before: Status, after: Status) -> str | None:
 
 def superseded(before: Status, after: Status) -> bool:
     """Whether a run became history before its end."""
-    newest: dict[str, Any] = next(iter(after.get("history") or []), {})
+    return _newest_past(before, after).get("outcome") == "Superseded"
+
+
+def _newest_past(before: Status, after: Status) -> Status:
+    """The run that became history with this status; empty when none did."""
+    newest: Status = next(iter(after.get("history") or []), {})
     known = {run.get("number") for run in before.get("history") or []}
-    return newest.get("outcome") == "Superseded" and newest.get("number") not in known
+    return newest if newest.get("number") not in known else {}
 
 
 def reason_of(observed: Observed, after: Status) -> str:
