@@ -11,6 +11,7 @@ from finetune_api import names
 from finetune_operator.decisions.objects import uid_of
 from finetune_operator.decisions.runs import is_settled, next_look
 from finetune_operator.memory import Key, Memory, key_of
+from finetune_operator.trimming import trimmed
 from finetune_operator.workqueue import WorkQueue
 
 registry = kopf.OperatorRegistry()
@@ -38,7 +39,7 @@ def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
 async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
     """Queue a finetune unless nothing is left to do, or the event is the echo of the operator's own write."""
     memo.seen(names.KIND)
-    finetune = dict(event["object"])
+    finetune = trimmed(event["object"])
     key, views = key_of(finetune), memo.memory.views
     if event["type"] == "DELETED":
         memo.memory.forget(key)
@@ -72,7 +73,7 @@ async def pod_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
 
 def _child_changed(kind: str, event: kopf.RawEvent, memo: Shared) -> None:
     memo.seen(kind)
-    child: dict[str, Any] = dict(event["object"])
+    child = trimmed(event["object"])
     key = Key(child["metadata"]["namespace"], child["metadata"]["labels"][names.LABEL_FINETUNE])
     tell = memo.memory.views.lost if event["type"] == "DELETED" else memo.memory.views.saw
     if tell(kind, key, child):

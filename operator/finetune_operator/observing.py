@@ -13,6 +13,7 @@ from finetune_operator.decisions.runs import awaits_previous_job, children_name,
 from finetune_operator.kube import Kube
 from finetune_operator.memory import Memory, key_of
 from finetune_operator.settings import Settings
+from finetune_operator.trimming import trimmed
 from finetune_operator.views import JOB_NAME_LABEL, View
 
 
@@ -77,10 +78,10 @@ class _Found(NamedTuple):
 
     @property
     def children(self) -> list[tuple[str, Object]]:
-        """Those of the present run that are there, with their kinds."""
+        """Those of the present run that are there, with their kinds, as they are kept."""
         pods = [("Pod", pod) for pod in (*self.pods, *self.pods_of_others)]
         present = [("Job", self.job), *pods, ("ConfigMap", self.config)]
-        return [(kind, thing) for kind, thing in present if thing is not None]
+        return [(kind, trimmed(thing)) for kind, thing in present if thing is not None]
 
 
 def _divide(pods: tuple[Object, ...], finetune: Object) -> tuple[tuple[Object, ...], tuple[Object, ...]]:

@@ -20,6 +20,7 @@ from finetune_operator.errors import Stalled, Waiting
 from finetune_operator.kube import ApiFailure, Conflict, Kube
 from finetune_operator.memory import Key, key_of
 from finetune_operator.observing import Surroundings, observe, read
+from finetune_operator.trimming import trimmed
 
 __all__ = ["Surroundings", "create_or_adopt", "reconcile"]
 
@@ -54,11 +55,12 @@ def _look(key: Key, around: Surroundings) -> float | None:
         decision = plan(observed, around.settings)
         if _is_harmless(observed, decision):
             return _follow(observed, decision, around, create=partial(_create, around))
-    finetune = around.kube.get(names.KIND, *key)
-    if finetune is None:
+    found = around.kube.get(names.KIND, *key)
+    if found is None:
         around.memory.forget(key)
         around.memory.views.forget(key)
         return None
+    finetune = trimmed(found)
     around.memory.observe(finetune)
     if is_settled(finetune):
         around.memory.views.settle(key, finetune)
@@ -115,12 +117,12 @@ def act(
 
 def _create(around: Surroundings, manifest: Object, _uid: str) -> None:
     """Raises Conflict when something has that name that the view does not know."""
-    made = around.kube.create(manifest)
+    made = trimmed(around.kube.create(manifest))
     around.memory.views.wrote(_finetune_of(manifest), made, is_whole=made["kind"] == "Job")
 
 
 def _create_or_adopt(around: Surroundings, manifest: Object, uid: str) -> None:
-    there = create_or_adopt(around.kube, manifest, uid)
+    there = trimmed(create_or_adopt(around.kube, manifest, uid))
     around.memory.views.wrote(_finetune_of(manifest), there)
 
 
@@ -166,7 +168,7 @@ def _put_status(observed: Observed, decision: Plan, around: Surroundings) -> Non
     # Before the status: who reads it again after a crash in between finds the Events by their names.
     for announcement in announcements(before, decision.status):
         _announce(build_event(finetune, announcement, around.now()), around.kube)
-    written = around.kube.put_status(_with_status(finetune, decision.status))
+    written = trimmed(around.kube.put_status(_with_status(finetune, decision.status)))
     around.memory.observe(written)
     around.memory.views.wrote(key_of(finetune), written)
     around.written(observed, decision.status)

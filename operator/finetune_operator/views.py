@@ -22,8 +22,6 @@ JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 # Nothing is decided by these, so a change of them alone is no news.
 _VOLATILE_METADATA = ("resourceVersion", "managedFields", "generation")
 _VOLATILE_STATUS = ("ready", "uncountedTerminatedPods", "observedGeneration")
-# What `kubectl apply` notes down: the whole spec once more.
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 class Key(NamedTuple):
@@ -67,7 +65,7 @@ class _Entry:
 
 
 class Views:
-    """Shared among the event loop and the reconciling threads."""
+    """Shared among the event loop and the reconciling threads. Objects are given `trimmed`, and not changed."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -107,12 +105,11 @@ class Views:
         """
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
-            kept = _trimmed(thing)
             if thing["kind"] == names.KIND:
-                entry.finetune = _newer(entry.finetune, kept)
+                entry.finetune = _newer(entry.finetune, thing)
             else:
                 place = thing["kind"], name_of(thing)
-                entry.children[place] = _newer(entry.children.get(place), kept)
+                entry.children[place] = _newer(entry.children.get(place), thing)
             if is_whole:
                 entry.complete.add(name_of(thing))
                 entry.read_at = self._monotonic()
@@ -131,13 +128,13 @@ class Views:
         """
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
-            entry.finetune = _newer(entry.finetune, _trimmed(finetune))
+            entry.finetune = _newer(entry.finetune, finetune)
             entry.is_doubted, entry.events = entry.has_news, events
             if not entry.has_news:
                 entry.children, entry.complete, entry.read_at = {}, {job}, self._monotonic()
             for kind, thing in children:
                 place = kind, name_of(thing)
-                entry.children[place] = _newer(entry.children.get(place), _trimmed(thing))
+                entry.children[place] = _newer(entry.children.get(place), thing)
 
     def doubt(self, key: Key) -> None:
         """The next look is to read, whatever is heard until then."""
@@ -205,7 +202,7 @@ class Views:
             return False
         self._settled.pop(key, None)
         entry = self._entries.setdefault(key, _Entry())
-        entry.finetune, entry.has_news = _trimmed(thing), True
+        entry.finetune, entry.has_news = thing, True
         return True
 
     def _saw_child(self, kind: str, key: Key, thing: Object) -> bool:
@@ -215,8 +212,8 @@ class Views:
         known = entry.children.get(place)
         if known is not None and not _is_newer(thing, known):
             return False
-        entry.children[place] = kept = _trimmed(thing)
-        if known is not None and _essence(known) == _essence(kept):
+        entry.children[place] = thing
+        if known is not None and _essence(known) == _essence(thing):
             return False
         entry.has_news = True
         # Before its finetune was seen, nobody can say what it means; that event will come.
@@ -233,18 +230,6 @@ def _is_newer(thing: Object, known: Object) -> bool:
 
 def _newer(known: Object | None, thing: Object) -> Object:
     return thing if known is None or _is_newer(thing, known) else known
-
-
-def _trimmed(thing: Object) -> Object:
-    """Without what nobody reads: of managed fields, who wrote and when is kept."""
-    metadata = dict(thing["metadata"])
-    if managed := metadata.get("managedFields"):
-        metadata["managedFields"] = [
-            {part: value for part, value in entry.items() if part != "fieldsV1"} for entry in managed
-        ]
-    if _LAST_APPLIED in (annotations := metadata.get("annotations") or {}):
-        metadata["annotations"] = {k: v for k, v in annotations.items() if k != _LAST_APPLIED}
-    return {**thing, "metadata": metadata}
 
 
 def _essence(thing: Object) -> tuple[dict[str, Any], ...]:

@@ -23,7 +23,7 @@ class Reading:
     cpu_seconds: Mapping[str, float]
     """By component."""
     requests: Mapping[str, float]
-    """By verb, as the operator counts its own: everything but watches."""
+    """By kind and verb, as the operator counts its own: everything but watches."""
     server_requests: Mapping[str, float]
     """By resource and verb, as the API server counts those of everybody."""
 
@@ -37,9 +37,9 @@ class Cost:
     requests: Mapping[str, float]
     server_requests: Mapping[str, float]
 
-    def requests_beside_the_lease(self, lease_renew_seconds: float) -> float:
-        """Renewals of the lease come whether there is a finetune or not."""
-        return max(0.0, sum(self.requests.values()) - self.seconds / lease_renew_seconds)
+    def own_requests(self) -> dict[str, float]:
+        """Without renewals of the lease, which come whether there is a finetune or not."""
+        return {what: count for what, count in self.requests.items() if not what.startswith("Lease ")}
 
 
 def read(cluster: Cluster, operator: Operator, others: Mapping[str, int]) -> Reading:
@@ -49,7 +49,7 @@ def read(cluster: Cluster, operator: Operator, others: Mapping[str, int]) -> Rea
     return Reading(
         at=time.monotonic(),
         cpu_seconds={name: _cpu_seconds(pid) for name, pid in processes.items()},
-        requests=_sums(operator.metrics(), _OURS, "verb"),
+        requests=_sums(operator.metrics(), _OURS, "kind", "verb"),
         server_requests=_sums(
             cluster.client.raw("GET", "/metrics").decode(),
             "apiserver_request_total",

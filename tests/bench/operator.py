@@ -52,14 +52,17 @@ def main() -> int:
 
 def table(rows: list[dict[str, float]]) -> str:
     """One line a figure, one column a size."""
-    width = max(len(name) for name in rows[0])
+    figures = list(dict.fromkeys(name for row in rows for name in row))
+    width = max(len(name) for name in figures)
     lines = []
-    for name in rows[0]:
-        values = "".join(
-            f"{row[name]:>12,.3g}" if row[name] < 1000 else f"{row[name]:>12,.0f}" for row in rows
-        )
+    for name in figures:
+        values = "".join(_cell(row.get(name, 0.0)) for row in rows)
         lines.append(f"{name:{width}}{values}  {BARS.get(name, '')}".rstrip())
     return "\n".join(lines)
+
+
+def _cell(value: float) -> str:
+    return f"{value:>12,.3g}" if value < 1000 else f"{value:>12,.0f}"
 
 
 def _tell(began: float, text: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune_api import names
 from tests.bench import costs, posts, yardstick
 from tests.bench.costs import Cost
 from tests.bench.fake_nodes import fake_node
@@ -19,7 +20,6 @@ ONE_AT_A_TIME = 50
 """Finetunes behind the row for 1: a percentile needs many."""
 YARDSTICK_JOBS = 300
 MOST_REPORTING = 100
-LEASE_RENEW_SECONDS = 2.0
 SETTLE_SECONDS = 1800.0
 
 
@@ -106,9 +106,8 @@ def _apply(bench: Bench, wanted: Sequence[str], *, one_at_a_time: bool) -> dict[
 
 
 def _share(name: str, cost: Cost, count: int) -> dict[str, float]:
-    requests = cost.requests_beside_the_lease(LEASE_RENEW_SECONDS)
     return {
-        f"{name}_requests": requests / count,
+        f"{name}_requests": sum(cost.own_requests().values()) / count,
         f"{name}_operator_cpu_ms": cost.cpu_seconds.get("operator", 0.0) * 1000 / count,
     }
 
@@ -128,10 +127,11 @@ def _life(begun: Cost, ended: Cost, count: int) -> dict[str, float]:
     ):
         spent = begun.cpu_seconds.get(component, 0.0) + ended.cpu_seconds.get(component, 0.0)
         row[f"life_{component}_cpu_ms"] = spent * 1000 / count
-    for resource, verb in (("embeddingfinetunes status", "PUT"), ("jobs", "POST"), ("configmaps", "POST")):
-        key = f"{resource} {verb}"
-        seen = begun.server_requests.get(key, 0.0) + ended.server_requests.get(key, 0.0)
-        row[f"server_{key.replace(' ', '_')}"] = seen / count
+    for what in sorted({*begun.own_requests(), *ended.own_requests()}):
+        spent = begun.requests.get(what, 0.0) + ended.requests.get(what, 0.0)
+        row[f"of_these_{what.replace(' ', '_')}"] = spent / count
+    jobs = (cost.server_requests.get("jobs POST", 0.0) for cost in (begun, ended))
+    row["server_jobs_POST"] = sum(jobs) / count
     return row
 
 
@@ -140,7 +140,7 @@ def _reports(bench: Bench, reporting: Sequence[str], seconds: float) -> dict[str
     first = bench.reading()
     posted = posts.post(bench.load, bench.operator, reporting, seconds)
     cost = costs.between(first, bench.reading())
-    writes = max(0.0, cost.requests.get("update", 0.0) - cost.seconds / LEASE_RENEW_SECONDS)
+    writes = cost.requests.get(f"{names.KIND} update", 0.0)
     accepted = posted.answers.get(200, 0)
     return {
         "reports_per_second": posted.accepted_per_second,
@@ -156,7 +156,7 @@ def _idle(bench: Bench, seconds: float) -> dict[str, float]:
     time.sleep(seconds)
     cost = costs.between(first, bench.reading())
     return {
-        "idle_requests": round(cost.requests_beside_the_lease(LEASE_RENEW_SECONDS)),
+        "idle_requests": sum(cost.own_requests().values()),
         "idle_status_writes": cost.server_requests.get("embeddingfinetunes status PUT", 0.0),
         "idle_cpu_percent": cost.cpu_seconds.get("operator", 0.0) / cost.seconds * 100,
     }

@@ -54,17 +54,6 @@ def test_versions_that_are_no_numbers_are_believed_as_they_come(views: Views) ->
     assert not views.saw(KIND, KEY, thing("one", "a"))
 
 
-def test_what_takes_room_and_nobody_reads_is_not_kept(views: Views) -> None:
-    managed = [{"manager": "kubectl", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}}]
-    last = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "team": "search"}
-    views.saw(KIND, KEY, thing("one", 2, managedFields=managed, annotations=last))
-    view = views.take(KEY)
-    assert view is not None
-    metadata = view.finetune["metadata"]
-    assert metadata["managedFields"] == [{"manager": "kubectl", "time": "2026-01-01T00:00:00Z"}]
-    assert metadata["annotations"] == {"team": "search"}
-
-
 def test_an_old_view_is_read_anew_although_something_was_heard(views: Views, clock: Clock) -> None:
     views.take(KEY)
     views.read(KEY, thing("one", 1), "one-1", [])
