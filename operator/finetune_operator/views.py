@@ -65,7 +65,7 @@ class _Entry:
 
 
 class Views:
-    """Shared among the event loop and the reconciling threads. Objects are given `trimmed`, and not changed."""
+    """Shared among the event loop and the reconciling threads. Objects come `trimmed`, and never change."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

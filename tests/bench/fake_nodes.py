@@ -19,7 +19,7 @@ def fake_node(cluster: Cluster, report: Callable[[str], None]) -> Iterator[int]:
     """The node, ready, for as long as the context lasts; gives kwok's process id."""
     program = ensure_built(MODULES["kwok"], report) / "kwok"
     command = [str(program), "--kubeconfig", str(cluster.kubeconfig), "--config", str(STAGES)]
-    command += ["--manage-single-node", NODE]
+    command += ["--manage-single-node", NODE, "--node-lease-duration-seconds", "40"]
     with (cluster.folder.logs / "kwok.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:

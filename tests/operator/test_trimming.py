@@ -29,7 +29,7 @@ def test_of_a_job_the_template_is_not_kept() -> None:
 def test_of_a_finetune_the_spec_is_kept_and_what_kubectl_noted_is_not() -> None:
     managed = [{"manager": "kubectl", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}}]
     metadata = {"managedFields": managed, "annotations": {**LAST_APPLIED, "team": "search"}}
-    spec = {"runtime": {"pod": {"tolerations": [], "volumes": []}}}
+    spec: dict[str, Any] = {"runtime": {"pod": {"tolerations": [], "volumes": []}}}
     kept = trimmed({"kind": "EmbeddingFinetune", "metadata": metadata, "spec": spec})
     assert kept["spec"] == spec
     assert kept["metadata"]["managedFields"] == [{"manager": "kubectl", "time": "2026-01-01T00:00:00Z"}]
