@@ -101,6 +101,24 @@ def tell_what_is_there(run: dict[str, Any]) -> int:
     return 11
 
 
+def end(run: dict[str, Any]) -> int:
+    """With the exit code `args.code`, saying so in the log alone."""
+    code = int(run["spec"]["training"]["args"]["code"])
+    print(f"the last line before code {code}", flush=True)
+    return code
+
+
+def use_too_much_gpu_memory(run: dict[str, Any]) -> int:
+    failure = {
+        "reason": "CudaOutOfMemory",
+        "message": "GPU memory ran out at batch 64",
+        "hint": "lower training.batchSize",
+        "retryable": True,
+    }
+    report(run, "Failed", failure=failure)
+    return 21
+
+
 def hold(_: dict[str, Any]) -> int:
     """Train for ever, step by step, until a signal comes."""
     for percent in range(1, 100):
@@ -151,10 +169,11 @@ def lineage() -> dict[str, Any]:
     }  # fmt: skip
 
 
-PLAYS = {
-    play.__name__: play
-    for play in (succeed, fail_the_gate, find_bad_data, tell_what_is_there, hold, wait_for_a_file, checkpoint)
-}
+_PLAYS = (
+    succeed, fail_the_gate, find_bad_data, tell_what_is_there, end, use_too_much_gpu_memory, hold,
+    wait_for_a_file, checkpoint,
+)  # fmt: skip
+PLAYS = {play.__name__: play for play in _PLAYS}
 
 
 def main() -> int:

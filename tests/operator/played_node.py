@@ -16,7 +16,9 @@ from tests.cluster.waiting import eventually
 
 NODE = "played"
 RESOURCE = "example.com/played"
-# The node controller takes a node for lost that has not renewed its Lease for 40 s.
+SEAT = "example.com/seat"
+"""A resource of which the node has one, to be fought for."""
+# The node controller takes a node for lost that has not renewed its Lease for 50 s.
 RENEW_SECONDS = 10.0
 Object = dict[str, Any]
 _TAINT = {"key": "example.com/played", "effect": "NoSchedule"}
@@ -33,23 +35,48 @@ class PlayedNode:
     """Its name, and the kubelet's part."""
 
     client: Client
+    stopped: threading.Event
     name: str = NODE
+
+    def fall_silent(self) -> None:
+        """No longer renew its Lease: the node controller gives it up after 50 s."""
+        self.stopped.set()
 
     def set_container(self, pod: Object, phase: str = "Pending", **state: Object) -> None:
         """State of the trainer's container: `waiting`, `running` or `terminated`."""
-        container = {
-            "name": "trainer", "image": "any", "imageID": "", "ready": "running" in state, "restartCount": 0,
-            "state": state,
-        }  # fmt: skip
-        self.set_status(pod, phase=phase, containerStatuses=[container])
+        self.set_status(pod, phase=phase, containerStatuses=[_container(**state)])
 
     def set_status(self, pod: Object, **status: Any) -> None:
         """Patch the pod's status, conditions by their type."""
         self.client.patch(f"{path_of(pod)}/status", {"status": status}, STRATEGIC_PATCH)
 
+    def run(self, pod: Object) -> None:
+        """Its trainer has begun."""
+        self.set_container(pod, "Running", running={"startedAt": _now()})
+
+    def end(self, pod: Object, code: int, reason: str = "Error", message: str = "") -> None:
+        """Its trainer has ended, and with it the pod."""
+        self.set_status(pod, **_ended(code, reason, message))
+
+    def evict(self, pod: Object, message: str) -> None:
+        """As a kubelet does that is short of something, all in one write."""
+        condition = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+        status = _ended(137, "Error", "") | {
+            "conditions": [condition],
+            "reason": "Evicted",
+            "message": message,
+        }
+        self.set_status(pod, **status)
+
     def let_go(self, pod: Object) -> None:
         """The pod, which is to be deleted, has ended: its object may go."""
+        self.end(pod, 143)
         self.client.delete(path_of(pod), {"gracePeriodSeconds": 0})
+
+    def drive_away(self) -> None:
+        """Taint it, so that Kubernetes takes its pods off."""
+        taints = [_TAINT, {"key": "example.com/repair", "effect": "NoExecute"}]
+        self.client.patch(f"/api/v1/nodes/{self.name}", {"spec": {"taints": taints}}, STRATEGIC_PATCH)
 
     def post_event(self, pod: Object, reason: str, message: str, type_: str = "Warning") -> None:
         """An Event about the pod, as the kubelet writes it."""
@@ -72,17 +99,30 @@ def played_node(client: Client, capacity: int = 100) -> Iterator[PlayedNode]:
     stopped = threading.Event()
     life = threading.Thread(target=_seem_alive, args=(client, stopped), daemon=True)
     life.start()
-    resources = {"cpu": "100", "memory": "100Gi", "pods": "100", RESOURCE: str(capacity)}
+    resources = {"cpu": "100", "memory": "100Gi", "pods": "100", RESOURCE: str(capacity), SEAT: "1"}
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": _now()}
     status = {"capacity": resources, "allocatable": resources, "conditions": [ready]}
     client.patch(f"/api/v1/nodes/{NODE}/status", {"status": status}, STRATEGIC_PATCH)
     try:
         eventually(lambda: _is_taken_for_ready(client), "the new node is taken for ready")
-        yield PlayedNode(client)
+        yield PlayedNode(client, stopped)
     finally:
         stopped.set()
         life.join()
         client.delete(f"/api/v1/nodes/{NODE}")
+
+
+def _ended(code: int, reason: str, message: str) -> Object:
+    times = {"startedAt": _now(), "finishedAt": _now()}
+    ended = {"exitCode": code, "reason": reason, "message": message, **times}
+    return {"phase": "Failed", "containerStatuses": [_container(terminated=ended)]}
+
+
+def _container(**state: Object) -> Object:
+    ready = "running" in state
+    return {
+        "name": "trainer", "image": "any", "imageID": "", "ready": ready, "restartCount": 0, "state": state,
+    }  # fmt: skip
 
 
 def path_of(pod: Object) -> str:

@@ -12,6 +12,7 @@ from finetune_operator.decisions.plan import Plan
 from finetune_operator.decisions.runs import is_settled
 from tests.plan import world
 
+GOES_ON = "goes on from the checkpoint of step 50, so that 34 steps are done again."
 KEPT = world.changed(world.SPEC, "runtime", {"checkpoints": {"claim": "scratch"}})
 JOB = world.a_job(status={"active": 1})
 GOING = world.a_job(status={"active": 1}, deletionTimestamp=world.time(500))
@@ -72,7 +73,7 @@ def test_suspending_takes_the_job_away_and_says_that_the_pod_may_save_a_checkpoi
 def test_a_suspended_run_keeps_its_numbers_and_costs_nothing() -> None:
     finetune = _suspended(_checkpointed())
     status, run = finetune["status"], finetune["status"]["run"]
-    words = "Once spec.suspend is false, run 1 goes on from the checkpoint of step 50."
+    words = f"Once spec.suspend is false, run 1 {GOES_ON}"
     assert world.said(status, "Suspended") == ("True", "Suspended", words)
     assert world.said(status, "Ready") == ("Unknown", "Suspended", words)
     assert world.verdicts(status, "Reconciling", "Stalled") == [None, None]
@@ -98,7 +99,7 @@ def test_a_resumed_run_gets_its_next_job_under_the_same_name() -> None:
     finetune = world.edited(_suspended(_checkpointed()), KEPT)
     decision = world.decide(_look(finetune))
     assert world.all_objects(decision.create) == ["Job/vdr-1"]
-    words = "Run 1 was resumed as Job vdr-1: it goes on from the checkpoint of step 50."
+    words = f"Run 1 was resumed as Job vdr-1: it {GOES_ON}"
     assert world.said(decision.status, "Reconciling") == ("True", "Resumed", words)
     assert world.verdicts(decision.status, "Suspended") == [None]
     assert decision.status["run"]["number"] == 1
@@ -297,6 +298,6 @@ def test_an_interruption_is_told_as_one_that_counts_no_retry() -> None:
         "Interrupted",
         (
             "Pod vdr-1-abcde was taken off its node: evicted by hand. That counts as no retry."
-            " The run goes on from the checkpoint of step 50."
+            " The run goes on from the checkpoint of step 50, so that 34 steps are done again."
         ),
     )

@@ -66,7 +66,9 @@ def where_it_goes_on(situation: Situation, run: Run) -> str:
         return "starts over, as its progress is lost without spec.runtime.checkpoints"
     if run.checkpoint_step is None:
         return "starts over, as there is no checkpoint of it yet"
-    return f"goes on from the checkpoint of step {run.checkpoint_step}"
+    lost = (run.last_step or 0) - run.checkpoint_step
+    again = f", so that {lost} steps are done again" if lost > 0 else ""
+    return f"goes on from the checkpoint of step {run.checkpoint_step}{again}"
 
 
 def _fate(situation: Situation) -> str:
