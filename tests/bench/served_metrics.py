@@ -13,7 +13,7 @@ from finetune_operator.memory import Key, Memory
 from finetune_operator.metrics import OperatorMetrics
 from finetune_operator.metrics.exposition import FinetuneText
 from finetune_operator.reports import Receiver
-from tests.operator.test_metrics import STATUS, a_finetune
+from tests.operator.scraped import STATUS, a_finetune
 
 NAMESPACE = "team"
 TIME = "2026-01-01T00:00:00Z"

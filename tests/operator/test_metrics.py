@@ -1,89 +1,18 @@
-"""What /metrics says of finetunes, and that it forgets what is deleted."""
+"""What /metrics says of finetunes and their runs, and that it forgets what is deleted."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from finetune_api.status import FinetuneStatus, Progress
+from finetune_api.status import Progress
 from finetune_operator.decisions.observed import LiveProgress
-from finetune_operator.memory import Key, Known, Memory
-from finetune_operator.metrics import OperatorMetrics, exposition, finetunes
-from finetune_operator.metrics.finetunes import FAMILIES, MAX_SERIES, Sample
-
-STATUS: dict[str, Any] = {
-    "observedGeneration": 1,
-    "phase": "Training",
-    "conditions": [
-        {
-            "type": type_, "status": "Unknown", "reason": reason, "lastTransitionTime": "",
-            "observedGeneration": 1,
-        }
-        for type_, reason in (("Ready", "Running"), ("GatePassed", "NotDecided"))
-    ],
-    "run": {"number": 1, "specHash": "v1:0", "job": "one-1", "startTime": "2026-01-01T00:00:00Z"},
-    "progress": {"percent": 40, "loss": "0.5"},
-    "evaluation": {
-        "primary": {
-            "name": "dev_cosine_ndcg@10", "baseline": "0.63", "tuned": "0.72", "comparedTo": "Base",
-            "gain": "0.09", "gainLow": "0.05", "gainHigh": "0.13", "clusters": 200,
-        }
-    },
-}  # fmt: skip
-RUN = STATUS["run"]
-PRIMARY: dict[str, Any] = STATUS["evaluation"]["primary"]
-KEY = Key("team", "one")
-OF = {"namespace": "team", "embeddingfinetune": "one"}
-ON_PRIMARY = {**OF, "evaluator": "dev", "metric": "ndcg@10"}
-THEN = datetime(2026, 1, 1, 1, tzinfo=UTC)
-LIVE = LiveProgress("Training", Progress(percent=55), THEN, "pod", THEN)
-versions = count(1)
-
-
-def a_finetune(uid: str = "u1", name: str = "one", **status: Any) -> dict[str, Any]:
-    return {
-        "metadata": {
-            "namespace": "team", "name": name, "uid": uid, "resourceVersion": str(next(versions)),
-            "creationTimestamp": "2025-12-31T23:59:00Z",
-        },
-        "spec": {
-            "model": {"uri": "hf://owner/model@0", "type": "Sparse"},
-            "loss": {"name": "SomeLoss"},
-            "runtime": {"gpusPerNode": 1, "gpuResourceName": "amd.com/gpu"},
-        },
-        "status": {**STATUS, **status},
-    }  # fmt: skip
-
-
-class Scrape:
-    """/metrics of an operator that knows these finetunes."""
-
-    def __init__(self, *finetunes: dict[str, Any], per_resource: bool = True) -> None:
-        self.memory = Memory()
-        for finetune in finetunes:
-            self.memory.observe(finetune)
-        self.metrics = OperatorMetrics(self.memory, lambda: 7, per_resource=per_resource)
-
-    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
-        for family in text_string_to_metric_families(b"".join(self.metrics.render()).decode()):
-            yield from ((s.name, s.labels, s.value) for s in family.samples)
-
-    def value(self, name: str, **labels: str) -> float | None:
-        wanted = (f"embedding_finetune_{name}", labels)
-        return next((value for name, found, value in self.samples() if (name, found) == wanted), None)
-
-    def of(self, name: str = "one") -> list[tuple[str, dict[str, str]]]:
-        """The series of that finetune."""
-        return [(n, labels) for n, labels, _ in self.samples() if labels.get("embeddingfinetune") == name]
-
-    def labels(self, name: str) -> list[dict[str, str]]:
-        """Of the series of that metric, beyond those that name the finetune."""
-        found = [labels for n, labels, _ in self.samples() if n == f"embedding_finetune_{name}"]
-        return [{k: v for k, v in labels.items() if k not in OF} for labels in found]
+from finetune_operator.memory import Key, Known
+from finetune_operator.metrics import exposition, finetunes
+from finetune_operator.metrics.finetunes import Sample
+from tests.operator.scraped import KEY, LIVE, OF, ON_PRIMARY, RUN, THEN, Scrape, a_finetune
 
 
 def test_a_finetune_is_shown_with_its_numbers() -> None:
@@ -162,86 +91,6 @@ def test_a_published_models_age_is_that_of_the_run_that_made_it() -> None:
     known = a_finetune(**later, history=[{**past, "completionTime": "2026-01-01T02:00:00Z"}])
     assert Scrape(known).value("published_timestamp_seconds", **OF) == 1767232800
     assert Scrape(a_finetune(**later)).value("published_timestamp_seconds", **OF) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "evaluator", "metric"),
-    [("rank_ndcg@10", "rank", "ndcg@10"), ("de-en_src2trg_accuracy", "de-en", "src2trg_accuracy")],
-)
-def test_the_labels_of_a_score_are_the_words_of_the_spec(name: str, evaluator: str, metric: str) -> None:
-    scrape = Scrape(a_finetune(evaluation={"primary": {**PRIMARY, "name": name}}))
-    assert scrape.value("evaluation_gain", **OF, evaluator=evaluator, metric=metric) == 0.09
-
-
-def test_a_model_compared_with_the_published_one_has_three_scores() -> None:
-    primary = {**PRIMARY, "comparedTo": "Published", "base": "0.5"}
-    scrape, models = Scrape(a_finetune(evaluation={"primary": primary})), ("base", "published", "tuned")
-    scores = {model: scrape.value("evaluation_score", **ON_PRIMARY, model=model) for model in models}
-    assert scores == {"base": 0.5, "published": 0.63, "tuned": 0.72}
-
-
-def test_further_evaluators_are_shown_at_the_headlines_dimension_and_over_all_data() -> None:
-    names = (
-        "dev_cosine_ndcg@10",
-        "test_cosine_ndcg@10",
-        "test_cosine_ndcg@10_dim64",
-        "test_cosine_ndcg@10[de]",
-    )
-    metrics = [{"name": name, "baseline": "0.1", "tuned": f"0.{i}"} for i, name in enumerate(names, 2)]
-    scrape = Scrape(a_finetune(evaluation={"primary": PRIMARY, "metrics": metrics}))
-    assert len(scrape.labels("evaluation_score")) == 4
-    on_test = {**OF, "evaluator": "test", "metric": "ndcg@10"}
-    assert scrape.value("evaluation_score", **on_test, model="tuned") == 0.3
-    assert scrape.value("evaluation_score", **on_test, model="base") == 0.1
-
-
-def test_gates_on_one_metric_are_one_series_that_holds_when_all_do() -> None:
-    gate = {"evaluator": "dev", "metric": "ndcg@10", "message": ""}
-    gates = [{**gate, "passed": True}, {**gate, "passed": False}, {**gate, "passed": True, "group": "de"}]
-    scrape = Scrape(a_finetune(evaluation={"primary": PRIMARY, "gates": gates}))
-    assert scrape.value("gate_passed", **ON_PRIMARY, group="") == 0
-    assert scrape.value("gate_passed", **ON_PRIMARY, group="de") == 1
-
-
-def a_full_status() -> dict[str, Any]:
-    """As much as the contract allows."""
-    condition = STATUS["conditions"][0]
-    types = ("Ready", "Reconciling", "Stalled", "Suspended", "GatePassed", "Published", "Strange", "Stranger")
-    gate = {"metric": "ndcg@10", "passed": True, "message": ""}
-    past = {"number": 1, "specHash": "", "outcome": "Published", "reason": "Published"}
-    return {
-        **STATUS,
-        "conditions": [{**condition, "type": type_} for type_ in types],
-        "run": {**RUN, "number": 2, "attempt": 3, "checkpointTime": "2026-01-01T00:00:00Z"},
-        "artifact": {"uri": "s3://m/1", "digest": "sha256:0", "run": 1, "report": "s3://m/1/r"},
-        "history": [{**past, "completionTime": "2026-01-01T00:00:00Z"}],
-        "evaluation": {
-            "primary": {**PRIMARY, "comparedTo": "Published", "base": "0.5"},
-            "gates": [{**gate, "evaluator": f"e{i}", "group": f"g{i}"} for i in range(16)],
-            "metrics": [
-                {"name": f"e{i}_cosine_ndcg@10", "tuned": "0.5", "baseline": "0.4"} for i in range(64)
-            ],
-        },
-    }
-
-
-def test_whatever_a_spec_and_a_status_hold_a_finetune_has_few_series() -> None:
-    status = a_full_status()
-    FinetuneStatus.model_validate(status)
-    progress = Progress(percent=1, loss="1", samples_per_second="2", remaining_seconds=3)
-    scrape = Scrape(a_finetune(**status))
-    scrape.memory.report(KEY, "u1", 2, replace(LIVE, progress=progress))
-    found = scrape.of()
-    assert 35 < len(found) <= MAX_SERIES
-    only_at_the_end = "embedding_finetune_completion_timestamp_seconds"
-    assert {name for name, _ in found} == {family.name for family in FAMILIES} - {only_at_the_end}
-
-
-def test_a_running_finetune_with_one_gate_has_at_most_thirty_series() -> None:
-    gates = [{"evaluator": "dev", "metric": "ndcg@10", "passed": True, "message": ""}]
-    scrape = Scrape(a_finetune(evaluation={"primary": PRIMARY, "gates": gates}))
-    scrape.memory.report(KEY, "u1", 1, LIVE)
-    assert len(scrape.of()) <= 30
 
 
 def test_live_progress_is_ahead_of_status() -> None:

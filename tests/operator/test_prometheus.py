@@ -17,8 +17,8 @@ from tests.cluster.binaries import require_program
 from tests.cluster.waiting import eventually
 from tests.operator.conftest import QUICK, Finetunes
 from tests.operator.process import Operator, running_operator
+from tests.operator.scraped import LIVE, PRIMARY, RUN, Scrape, a_finetune
 from tests.operator.scraping import Prometheus, exporting, running_prometheus
-from tests.operator.test_metrics import LIVE, PRIMARY, RUN, Scrape, a_finetune
 from tests.plan import world
 
 PAGE = Path(__file__).parents[2] / "docs/metrics.md"
@@ -70,7 +70,6 @@ def test_a_finetune_made_again_under_its_name_shares_no_series_with_the_first(
     of = f'{{namespace="{finetunes.namespace}",embeddingfinetune="one"}}'
     eventually(lambda: prometheus.ask(f"embedding_finetune_evaluation_gain{of}"), "the first one's gain")
     finetunes.delete()
-    eventually(lambda: not finetunes.children("jobs"), "its Job is gone")
     second = finetunes.apply("hold")
     info = f"embedding_finetune_info{of}"
 

@@ -35,8 +35,8 @@ class RunMetrics:
     def __init__(self, registry: Registry) -> None:
         self.ended = registry.counter(
             "runs",
-            "Runs that ended, by outcome: Published, Measured (passed, with nothing to publish to),"
-            " GateFailed, Failed, Superseded (the spec changed before the end).",
+            "Runs that ended since the operator began: Published, Measured (passed, with nothing to publish"
+            " to), GateFailed, Failed, Superseded (the spec changed before the end).",
             "namespace", "outcome",
         )  # fmt: skip
         self.duration = registry.histogram(
@@ -51,21 +51,29 @@ class RunMetrics:
             buckets=WAITING_BUCKETS,
         )
         self.gpu = registry.counter(
-            "namespace_gpu_seconds", "Seconds that pods of runs have run, times their GPUs.", "namespace"
+            "namespace_gpu_seconds",
+            "Seconds that pods of runs have run since the operator began, times their GPUs.",
+            "namespace",
         )
         self.wasted = registry.counter(
             "namespace_wasted_gpu_seconds",
-            "GPU seconds whose work was lost, as attempts ended without a newer checkpoint.",
+            "GPU seconds since the operator began whose work was lost, without a newer checkpoint.",
             "namespace",
         )
         self.retries = registry.counter(
-            "run_retries", "Attempts that failed and count against limits.retries, by reason.", "reason"
+            "run_retries",
+            "Attempts that failed since the operator began and count against limits.retries.",
+            "reason",
         )
         self.interruptions = registry.counter(
-            "run_interruptions", "Attempts that were evicted, pre-empted, suspended or stopped.", "namespace"
+            "run_interruptions",
+            "Attempts since the operator began that were evicted, pre-empted, suspended or stopped.",
+            "namespace",
         )
         self.lost_steps = registry.counter(
-            "run_lost_steps", "Training steps that had to be done again.", "namespace"
+            "run_lost_steps",
+            "Training steps since the operator began that had to be done again.",
+            "namespace",
         )
         self._reasons: set[str] = set()
 
