@@ -18,7 +18,7 @@ from sentence_transformers import (
 )
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import TrainerCallback
-from transformers.integrations import KubeflowCallback
+from transformers.integrations.integration_utils import KubeflowCallback
 from typing_extensions import override
 
 from finetune_api import run_file

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from finetune_trainer.comparison.measurement import (
     Measurement,
     check_gates,
@@ -33,7 +31,13 @@ from finetune_trainer.models import (
     load_model,
     make_trainable,
 )
-from finetune_trainer.reporting.results import Results, Sources, library_versions, measurement_notes
+from finetune_trainer.reporting.results import (
+    Results,
+    Sources,
+    device_name,
+    measurement_notes,
+    setting_of,
+)
 from finetune_trainer.run import Run
 from finetune_trainer.sources.fetch import Fetched, fetch_model
 from finetune_trainer.training.guides import fetch_guides, load_guides
@@ -146,7 +150,7 @@ def _resuming(run: Run, material: Material) -> Resuming | None:
         spec_hash=run.file.spec_hash,
         model=material.revision,
         data=material.training.digest,
-        setting={"device": _device_name(material.model.device), **library_versions()},
+        setting=setting_of(material.model),
         on_resumed=run.reporter.resumed,
         on_checkpoint=run.reporter.checkpointed,
         note=run.note,
@@ -208,10 +212,6 @@ def judge(
         gates=judge_gates(spec, measured),
         notes=run.notes,
         seconds=run.seconds,
-        device=_device_name(material.model.device),
+        device=device_name(material.model),
         finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -187,6 +187,22 @@ def test_one_that_was_left_half_written_is_told_and_removed_in_time(kept: Kept) 
     assert {name.split("/")[0] for name in kept.files()} == {"step-10", "step-20"}
 
 
+def test_what_earlier_runs_left_is_removed_and_what_later_ones_have_stays(kept: Kept, tmp_path: Path) -> None:
+    def sibling(run: str) -> Kept:
+        if isinstance(kept.store, FolderCheckpoints):
+            return Kept(replace(kept.store, run=RUN.with_name(run)))
+        assert isinstance(kept.store, BucketCheckpoints)
+        key = f"{kept.store.store.uri.key.rpartition('/')[0]}/{run}"
+        store = kept.store.store.at(replace(kept.store.store.uri, key=key))
+        return Kept(BucketCheckpoints(store, tmp_path / run))
+
+    for run in ("2", "9", "10", "11"):
+        save(sibling(run).checkpoints(), 5)
+    save(kept.checkpoints(), 5)
+    sibling("10").checkpoints().look()
+    assert [bool(sibling(run).files()) for run in ("1", "2", "9", "10", "11")] == [False] * 3 + [True] * 2
+
+
 def test_clearing_removes_the_run_and_nothing_else(kept: Kept) -> None:
     save(kept.checkpoints(), 10)
     checkpoints = kept.checkpoints()

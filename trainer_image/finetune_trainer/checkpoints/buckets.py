@@ -1,12 +1,12 @@
 """Checkpoints in a folder of a bucket. Stores have no rename, so COMPLETE is the object written last."""
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune_trainer.checkpoints.manifest import COMPLETE, Damaged
-from finetune_trainer.checkpoints.store import Write, step_of
+from finetune_trainer.checkpoints.store import Write, is_earlier, step_of
 from finetune_trainer.sources.stores import Store, StoredObject
 from finetune_trainer.storage import storage_errors
 
@@ -23,7 +23,9 @@ class BucketCheckpoints:
         return str(self.store.uri)
 
     def names(self) -> Mapping[str, bool]:
-        return {name: f"{name}/{COMPLETE}" in keys for name, keys in self._keys().items()}
+        keys = [found.key for found in self.store.list()]
+        begun = {key.partition("/")[0] for key in keys}
+        return {name: f"{name}/{COMPLETE}" in keys for name in sorted(begun) if step_of(name) is not None}
 
     def save(self, name: str, write: Write) -> None:
         folder = self._empty_scratch()
@@ -45,22 +47,20 @@ class BucketCheckpoints:
         return folder / name
 
     def remove(self, name: str) -> None:
-        """COMPLETE first: half of one must not pass for a whole one."""
-        keys = self._keys(self.store.list(name)).get(name, [])
-        self.store.delete(sorted(keys, key=lambda key: not key.endswith(f"/{COMPLETE}")))
+        self._delete(self.store.list(name))
 
     def clear(self) -> None:
-        for name in self._keys():
-            self.remove(name)
+        self._delete(self.store.list())
 
-    def _keys(self, found: list[StoredObject] | None = None) -> dict[str, list[str]]:
-        """The keys below every name that a checkpoint has."""
-        names: dict[str, list[str]] = {}
-        for one in self.store.list() if found is None else found:
-            name, slash, _ = one.key.partition("/")
-            if slash and step_of(name) is not None:
-                names.setdefault(name, []).append(one.key)
-        return names
+    def clear_earlier_runs(self) -> None:
+        folder, _, run = self.store.uri.key.rpartition("/")
+        runs = self.store.at(replace(self.store.uri, key=folder))
+        runs.delete([found.key for found in runs.list() if is_earlier(found.key.partition("/")[0], run)])
+
+    def _delete(self, found: Sequence[StoredObject]) -> None:
+        """COMPLETE first: half of one must not pass for a whole one."""
+        keys = [one.key for one in found]
+        self.store.delete(sorted(keys, key=lambda key: not key.endswith(f"/{COMPLETE}")))
 
     def _empty_scratch(self) -> Path:
         shutil.rmtree(self.scratch, ignore_errors=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_trainer.checkpoints.manifest import Damaged
-from finetune_trainer.checkpoints.store import Write, step_of
+from finetune_trainer.checkpoints.store import Write, is_earlier, step_of
 from finetune_trainer.durable import appear, remove
 from finetune_trainer.storage import storage_errors
 
@@ -70,6 +70,12 @@ class FolderCheckpoints:
         with suppress(OSError):
             for parent in list(self.run.parents)[:-1]:
                 (self.root / parent).rmdir()
+
+    def clear_earlier_runs(self) -> None:
+        with self._errors("removing"):
+            for path in list(self.folder.parent.iterdir()) if self.folder.parent.is_dir() else []:
+                if is_earlier(path.name, self.run.name):
+                    remove(path)
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         return storage_errors(f"{doing} checkpoints in {self.where}")

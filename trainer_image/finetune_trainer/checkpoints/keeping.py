@@ -37,7 +37,11 @@ class Checkpoints:
         return self._store.where
 
     def look(self) -> None:
-        """See what there is. Raises what the store raises: to begin anew would waste what it may hold."""
+        """See what there is, and remove what earlier runs left.
+
+        Raises what the store raises: to begin anew would waste what it may hold.
+        """
+        self._store.clear_earlier_runs()
         whole = [step_of(name) for name, finished in self._store.names().items() if finished]
         self.newest_step = max((step for step in whole if step is not None), default=None)
 
@@ -85,6 +89,25 @@ class Checkpoints:
         self.newest_step = step
         self._prune()
         return True
+
+    def find_part(self, name: str, origin: Origin) -> Checkpoint | None:
+        """What else the run keeps beside its checkpoints; None where there is none of this origin."""
+        try:
+            found = read_sealed(self._store.fetch(name))
+        except Damaged:
+            return None
+        return found if found.origin == origin else None
+
+    def save_part(self, name: str, origin: Origin, write: Callable[[Path], Mapping[str, Any]]) -> None:
+        """Keep it until the run is over. What cannot be written is told in the log alone."""
+
+        def fill(folder: Path) -> None:
+            write_sealed(folder, step=0, finished=False, origin=origin, write=write)
+
+        try:
+            self._store.save(name, fill)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
+            logger.warning("%s cannot be kept in %s: %s", name, self.where, as_trainer_error(error))
 
     def clear(self) -> None:
         """The run is over. What cannot be removed is told, for it takes room until somebody does."""

@@ -22,6 +22,11 @@ def step_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def is_earlier(name: str, run: str) -> bool:
+    """Whether the first one names a run before the second one."""
+    return name.isdecimal() and int(name) < int(run)
+
+
 class CheckpointStore(Protocol):
     """The checkpoints of one run. All may raise StorageFailed, SourceUnavailable and NoAccess."""
 
@@ -30,7 +35,9 @@ class CheckpointStore(Protocol):
         """For people: the folder or URI of the run's checkpoints."""
 
     def names(self) -> Mapping[str, bool]:
-        """Of all that were begun, and whether they were finished."""
+        """Of all checkpoints that were begun, and whether they were finished."""
+
+    # Names of what follows are those of checkpoints, and of what else a run keeps.
 
     def save(self, name: str, write: Write) -> None:
         """Let a checkpoint appear, in place of one of that name; a half of it never passes for whole."""
@@ -43,3 +50,6 @@ class CheckpointStore(Protocol):
 
     def clear(self) -> None:
         """Remove everything of this run."""
+
+    def clear_earlier_runs(self) -> None:
+        """Remove everything of runs of this finetune with a smaller number: none of them goes on any more."""

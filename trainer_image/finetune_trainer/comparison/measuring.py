@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune_trainer.comparison.kept import find_baseline, keep_baseline
 from finetune_trainer.comparison.measurement import check_gates, wanted_metrics
 from finetune_trainer.evaluation import EvaluatorResult, evaluate
 from finetune_trainer.models import ONLY, embedding_dimension, has_new_layers, reload_model, save_model
@@ -83,6 +84,9 @@ def measure_baselines(
         return Baselines(published=of_published)
     if has_new_layers(material.folders, spec.model):
         run.note("the base model was measured with new layers, whose weights are random")
-    base = measure_as_saved(run, material, material.model, scratch / "base")
-    shutil.rmtree(scratch / "base")
+    base = find_baseline(run, material)
+    if base is None:
+        base = measure_as_saved(run, material, material.model, scratch / "base")
+        shutil.rmtree(scratch / "base")
+        keep_baseline(run, material, base)
     return Baselines(base, of_published)

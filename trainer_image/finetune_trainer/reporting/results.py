@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from finetune_api.run_file import RunFile
 from finetune_api.status import GateResult, Lineage
@@ -12,6 +13,9 @@ from finetune_trainer.comparison.statistics import LOW_POWER
 from finetune_trainer.data.inputs import RetrievalData
 from finetune_trainer.digests import content_digest
 from finetune_trainer.training.outcome import TrainingResult
+
+if TYPE_CHECKING:
+    from finetune_trainer.models.kinds import AnyModel
 
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "datasets", "accelerate", "tokenizers")
 
@@ -71,6 +75,19 @@ def library_versions() -> dict[str, str]:
     """Of Python and of the libraries that decide the numbers."""
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return {"python": platform.python_version()} | {name: text[:24] for name, text in versions.items()}
+
+
+def setting_of(model: "AnyModel") -> dict[str, str]:
+    """Device and versions, which numbers may depend on."""
+    return {"device": device_name(model), **library_versions()}
+
+
+def device_name(model: "AnyModel") -> str:
+    """Of the GPU, as its maker calls it, or `cpu`."""
+    import torch
+
+    device = model.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def measurement_notes(measured: Sequence[Measurement]) -> list[str]:
