@@ -1,6 +1,7 @@
 """From apply to Job: what is made, what is said, and what stands in the way."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -75,11 +76,12 @@ def test_a_pod_says_for_which_finetune_of_that_name_it_works() -> None:
 
 @pytest.mark.parametrize("whose", ["pods", "pods_of_others"])
 def test_no_job_is_made_before_the_pods_of_an_earlier_one_have_ended(whose: str) -> None:
-    decision = world.decide(world.a_look(**{whose: (world.a_running_pod(),)}))
+    at_work: dict[str, Any] = {whose: (world.a_running_pod(),)}
+    decision = world.decide(world.a_look(**at_work))
     assert (decision.create, decision.requeue_after_seconds) == ((), 2.0)
-    assert (world.said(decision.status, "Reconciling") or ())[1] == "PodTerminating"
-    ended = world.a_finished_pod(143, name="vdr-1-abcde")
-    assert world.decide(world.a_look(**{whose: (ended,)})).create
+    assert (world.said(decision.status, "Reconciling") or ("", "", ""))[1] == "PodTerminating"
+    ended: dict[str, Any] = {whose: (world.a_finished_pod(143, name="vdr-1-abcde"),)}
+    assert world.decide(world.a_look(**ended)).create
 
 
 def test_an_owner_that_is_not_the_controller_does_not_count() -> None:
