@@ -2,19 +2,28 @@
 
 The authority lives in one Secret that the chart creates empty; its certificate goes into every run's
 ConfigMap. The serving certificate is issued at start, kept in memory, and replaced long before it ends.
+
+An authority that ends soon is renewed with its own key, so that pods that know the former certificate trust
+what is issued from then on too. Without the key there is no such way: pods that run then cannot report until
+their end, and their Report is found in their termination message.
 """
 
+import asyncio
 import base64
+import contextlib
+import logging
 import ssl
 import tempfile
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -22,15 +31,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from finetune_api import names
 from finetune_operator.kube import Conflict, Kube
 
+logger = logging.getLogger(__name__)
+
 CERTIFICATE_KEY = "tls.crt"
 PRIVATE_KEY = "tls.key"
 AUTHORITY_LIFETIME = timedelta(days=3650)
 SERVING_LIFETIME = timedelta(days=30)
 RENEW_AFTER = timedelta(days=20)
+RETRY_SECONDS = 3600.0
 # An authority must outlive what it issues.
 AUTHORITY_RESERVE = 2 * SERVING_LIFETIME
-# Nodes' clocks differ a little.
-BACKDATE = timedelta(minutes=5)
+# Nodes' clocks differ, and may step: what is issued by a clock that is ahead must be valid by all others.
+BACKDATE = timedelta(days=1)
 
 
 class MissingSecret(Exception):
@@ -77,23 +89,41 @@ def ensure_authority(kube: Kube, namespace: str, secret_name: str, now: datetime
                 " operator may not create Secrets; without the chart:"
                 f" kubectl -n {namespace} create secret generic {secret_name}"
             )
-        authority = parse_authority(secret, now)
-        if authority is not None:
+        authority = parse_authority(secret)
+        if authority is not None and authority.certificate.not_valid_after_utc > now + AUTHORITY_RESERVE:
             return authority
         try:
-            kube.replace(with_authority(secret, new_authority(now)))
+            kube.replace(with_authority(secret, _next_authority(secret, authority, now)))
         except Conflict:
             continue
 
 
-def parse_authority(secret: dict[str, Any], now: datetime) -> KeyPair | None:
-    """The authority in the Secret, or None when there is none of use: absent, unreadable, or ending soon."""
+def _next_authority(secret: dict[str, Any], authority: KeyPair | None, now: datetime) -> KeyPair:
+    extra = {"secret": f"{secret['metadata']['namespace']}/{secret['metadata']['name']}"}
+    if authority is not None:
+        logger.info("renewing the certificate authority with its own key", extra=extra)
+        return new_authority(now, authority.key)
+    if secret.get("data"):
+        logger.warning(
+            "what is in the Secret of the certificate authority cannot be used and is replaced;"
+            " pods that run now cannot report until they end",
+            extra=extra,
+        )
+    else:
+        logger.info("making a certificate authority", extra=extra)
+    return new_authority(now, ec.generate_private_key(ec.SECP256R1()))
+
+
+def parse_authority(secret: dict[str, Any]) -> KeyPair | None:
+    """The authority in the Secret, or None when there is none of use: absent, unreadable, not of one key."""
     data = secret.get("data") or {}
     try:
         pair = KeyPair.from_pem(base64.b64decode(data[CERTIFICATE_KEY]), base64.b64decode(data[PRIVATE_KEY]))
-    except (KeyError, ValueError, TypeError):
+        constraints = pair.certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (KeyError, ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound):
         return None
-    return pair if pair.certificate.not_valid_after_utc > now + AUTHORITY_RESERVE else None
+    is_whole = pair.certificate.public_key() == pair.key.public_key() and constraints.value.ca
+    return pair if is_whole else None
 
 
 def with_authority(secret: dict[str, Any], authority: KeyPair) -> dict[str, Any]:
@@ -103,9 +133,8 @@ def with_authority(secret: dict[str, Any], authority: KeyPair) -> dict[str, Any]
     return {**secret, "kind": "Secret", "data": {**(secret.get("data") or {}), **encoded}}
 
 
-def new_authority(now: datetime) -> KeyPair:
+def new_authority(now: datetime, key: ec.EllipticCurvePrivateKey) -> KeyPair:
     """A certificate authority that may issue serving certificates only."""
-    key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names.MANAGED_BY)])
     builder = _builder(subject, subject, key, now, now + AUTHORITY_LIFETIME)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -130,6 +159,35 @@ def issue(authority: KeyPair, hosts: tuple[str, ...], now: datetime) -> KeyPair:
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     builder = builder.add_extension(identifier, critical=False)
     return KeyPair(builder.sign(authority.key, hashes.SHA256()), key)
+
+
+@contextlib.asynccontextmanager
+async def rotating(
+    authority: KeyPair, hosts: tuple[str, ...], *, renew_after: timedelta = RENEW_AFTER
+) -> AsyncIterator[ssl.SSLContext]:
+    """A TLS context whose certificate is issued now and again, long before it ends."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+
+    def renew() -> None:
+        load_into(tls, issue(authority, hosts, datetime.now(UTC)))
+
+    async def keep_renewing() -> None:
+        seconds = renew_after.total_seconds()
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                renew()
+                seconds = renew_after.total_seconds()
+            except OSError as error:
+                logger.warning("could not renew the certificate", extra={"error": str(error)})
+                seconds = RETRY_SECONDS
+
+    renew()
+    renewing = asyncio.create_task(keep_renewing(), name="certificate")
+    try:
+        yield tls
+    finally:
+        renewing.cancel()
 
 
 def hosts_of(report_url: str) -> tuple[str, ...]:

@@ -58,12 +58,14 @@ class Senders:
         *,
         seen: Seen = lambda *_: None,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """seen: the object of that kind, namespace, name and uid if a watch has shown it; it saves a GET."""
         self._kube = kube
         self._audience = audience
         self._seen = seen
         self._now = now
+        self._monotonic = monotonic
         self._lock = Lock()
         self._cached: OrderedDict[bytes, tuple[Sender, float]] = OrderedDict()
         self._gone: OrderedDict[str, None] = OrderedDict()
@@ -74,18 +76,18 @@ class Senders:
 
         Raises NotAllowed for what cannot be a token for us.
         """
-        self._expiry(token)
+        self._seconds_left(token)
         with self._lock:
             sender, until = self._cached.get(_digest(token), (None, 0.0))
             is_gone = sender is not None and sender.pod_uid in self._gone
-        return sender if self._now() < until and not is_gone else None
+        return sender if self._monotonic() < until and not is_gone else None
 
     def identify(self, token: str) -> Sender:
         """Ask the API server. Raises NotAllowed; its own errors rise."""
-        expiry = self._expiry(token)
+        until = self._monotonic() + min(self._seconds_left(token), MAX_CACHED_SECONDS)
         sender = find_sender(self._kube, token, self._audience, self._seen)
         with self._lock:
-            self._cached[_digest(token)] = (sender, min(expiry, self._now() + MAX_CACHED_SECONDS))
+            self._cached[_digest(token)] = (sender, until)
             while len(self._cached) > MAX_CACHED:
                 self._cached.popitem(last=False)
         return sender
@@ -97,18 +99,15 @@ class Senders:
             while len(self._gone) > MAX_CACHED:
                 self._gone.popitem(last=False)
 
-    def _expiry(self, token: str) -> float:
-        """When the token says that it ends.
+    def _seconds_left(self, token: str) -> float:
+        """Until the token ends by its own word and our clock, which may be wrong: the API server decides.
 
-        Nothing is trusted by this: it spares the API server what cannot be a token for us.
+        Nothing is trusted by this, but what cannot be a token for us is refused without asking it.
         """
         claims = _claims(token)
-        expiry = float(claims["exp"])
         if self._audience not in claims["aud"]:
             raise NotAllowed(f"the token is not for the audience {self._audience}")
-        if expiry <= self._now():
-            raise NotAllowed("the token has expired; read it anew from its file for every report")
-        return expiry
+        return float(claims["exp"]) - self._now()
 
 
 def find_sender(kube: Kube, token: str, audience: str, seen: Seen) -> Sender:

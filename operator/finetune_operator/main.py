@@ -11,7 +11,6 @@ import contextlib
 import functools
 import logging
 import signal
-import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -131,7 +130,8 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
         may_act=may_act,
         written=operator.metrics.runs.count,
     )
-    async with _queue(operator, around) as queue, _certificate(authority, settings) as tls:
+    hosts = certificates.hosts_of(settings.report_url)
+    async with _queue(operator, around) as queue, certificates.rotating(authority, hosts) as tls:
         senders = Senders(kube, settings.report_audience, seen=operator.memory.views.find)
         receiver = Receiver(
             senders,
@@ -180,28 +180,6 @@ async def _queue(operator: Operator, around: Surroundings) -> AsyncIterator[Work
             await asyncio.wait_for(operator.queue.close(), DRAIN_SECONDS)
         operator.queue = None
         threads.shutdown(wait=False, cancel_futures=True)
-
-
-@contextlib.asynccontextmanager
-async def _certificate(authority: certificates.KeyPair, settings: Settings) -> AsyncIterator[ssl.SSLContext]:
-    """A TLS context whose certificate is issued now and again long before it ends."""
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    hosts = certificates.hosts_of(settings.report_url)
-
-    def issue() -> None:
-        certificates.load_into(tls, certificates.issue(authority, hosts, datetime.now(UTC)))
-
-    async def renew() -> None:
-        while True:
-            await asyncio.sleep(certificates.RENEW_AFTER.total_seconds())
-            issue()
-
-    issue()
-    renewing = asyncio.create_task(renew(), name="certificate")
-    try:
-        yield tls
-    finally:
-        renewing.cancel()
 
 
 def cli() -> None:

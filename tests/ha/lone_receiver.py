@@ -13,6 +13,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from finetune_operator.certificates import issue, load_into, new_authority
 from finetune_operator.identity import NotAllowed, Sender
 from finetune_operator.memory import Key, Memory
@@ -49,7 +51,8 @@ def _sender(number: int) -> Sender:
 
 
 async def main(port: int, health_port: int, pods: int, folder: Path) -> None:
-    memory, authority = Memory(), new_authority(datetime.now(UTC))
+    memory = Memory()
+    authority = new_authority(datetime.now(UTC), ec.generate_private_key(ec.SECP256R1()))
     for number in range(pods):
         memory.observe(finetune(number))
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -13,6 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from finetune_api import names
 from tests.cluster import Cluster
@@ -140,19 +143,37 @@ def test_a_token_whose_signature_was_changed_is_refused(operator: Operator, runn
 def test_a_token_that_is_signed_by_nobody_is_refused(operator: Operator, running: Finetunes) -> None:
     (pod,) = running.children("pods")
     _, payload, _ = a_token(running, pod=pod).split(".")
-    nobody = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
+    nobody = _encode(b'{"alg":"none","typ":"JWT"}')
     code, message = post(operator, running, f"{nobody}.{payload}.")
     assert (code, message) == (403, "the API server does not accept the token")
 
 
-def test_an_expired_token_is_refused(operator: Operator, running: Finetunes) -> None:
-    """The API server issues none for less than ten minutes; what is refused here is the claim."""
+def test_an_expired_token_is_refused(operator: Operator, running: Finetunes, cluster: Cluster) -> None:
+    """The API server issues none for less than ten minutes, so this one is signed with its own key."""
     (pod,) = running.children("pods")
-    head, payload, signature = a_token(running, pod=pod).split(".")
-    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    past = base64.urlsafe_b64encode(json.dumps({**claims, "exp": time.time() - 1}).encode()).decode()
-    code, message = post(operator, running, f"{head}.{past.rstrip('=')}.{signature}")
-    assert (code, message) == (403, "the token has expired; read it anew from its file for every report")
+    token = a_token(running, pod=pod)
+    key = load_pem_private_key((cluster.folder.pki / "service-accounts.key").read_bytes(), None)
+    assert post(operator, running, _signed(token, key, exp=int(time.time()) + 600)) == (200, "")
+    code, message = post(operator, running, _signed(token, key, exp=int(time.time()) - 60))
+    assert (code, message) == (403, "the API server does not accept the token")
+
+
+def test_a_token_signed_by_another_key_is_refused(operator: Operator, running: Finetunes) -> None:
+    (pod,) = running.children("pods")
+    forged = _signed(a_token(running, pod=pod), rsa.generate_private_key(65537, 2048))
+    assert post(operator, running, forged) == (403, "the API server does not accept the token")
+
+
+def _signed(token: str, key: Any, **claims: Any) -> str:
+    """The token with other claims, signed anew."""
+    head, payload, _ = token.split(".")
+    content = {**json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))), **claims}
+    said = f"{head}.{_encode(json.dumps(content).encode())}"
+    return f"{said}.{_encode(key.sign(said.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def _encode(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 def test_the_pod_of_another_namespace_may_not_report(

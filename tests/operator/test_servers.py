@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from finetune_operator import connections, servers
 from finetune_operator.certificates import issue, load_into, new_authority
@@ -174,7 +175,7 @@ def an_app() -> web.Application:
 def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """For the server and for its client."""
     now = datetime.now(UTC)
-    authority = new_authority(now)
+    authority = new_authority(now, ec.generate_private_key(ec.SECP256R1()))
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     load_into(server, issue(authority, ("127.0.0.1",), now))
     return server, ssl.create_default_context(cadata=authority.certificate_pem.decode())
