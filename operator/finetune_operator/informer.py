@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import kopf
 from typing_extensions import override
@@ -18,7 +19,6 @@ async def watch(
     settings: Settings, shared: handlers.Shared, stop: asyncio.Event, on_start: Callable[[], None]
 ) -> None:
     """Until asked to stop; `on_start` is called when kopf has set up whatever it sets up."""
-    older_tasks = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=handlers.registry,
         settings=_settings(),
@@ -28,7 +28,19 @@ async def watch(
         stop_flag=stop,
     )
     on_start()
-    await kopf.run_tasks(tasks, ignored=older_tasks)
+    await kopf.run_tasks(tasks, ignored=_Everything())
+
+
+class _Everything(frozenset[Any]):
+    """Kopf takes whatever has begun since its start for its own, waits 5 s for it, and then cancels it.
+
+    These are connections that pods keep open and reports that are being taken. Kopf's own tasks end with
+    those that it has spawned.
+    """
+
+    @override
+    def __contains__(self, _: object) -> bool:
+        return True
 
 
 def _settings() -> kopf.OperatorSettings:

@@ -39,17 +39,23 @@ async def wait_for(lease: Lease, settings: Settings, stop: threading.Event) -> b
 
 
 @contextlib.asynccontextmanager
-async def leading(lease: Lease, settings: Settings, kube: Kube) -> AsyncIterator[None]:
+async def leading(
+    lease: Lease, settings: Settings, kube: Kube, asked_to_stop: threading.Event
+) -> AsyncIterator[None]:
     """Hold Lease and label while the context lasts, then hand both back.
 
-    Ends the process if the Lease is lost meanwhile.
+    Ends the process if the Lease is lost meanwhile, with LOST unless it was to stop anyway.
     """
     stop = threading.Event()
+
+    def end() -> None:
+        end_process(0 if asked_to_stop.is_set() else LOST)
+
     renewing = threading.Thread(
         target=renew, args=(lease, stop), kwargs={"every_seconds": settings.lease_renew_seconds}, daemon=True
     )
     watching = threading.Thread(
-        target=watch, args=(lease, stop, end_process), kwargs={"monotonic": time.monotonic}, daemon=True
+        target=watch, args=(lease, stop, end), kwargs={"monotonic": time.monotonic}, daemon=True
     )
     renewing.start()
     watching.start()
@@ -105,8 +111,8 @@ def end_process_in(seconds: float) -> None:
     timer.start()
 
 
-def end_process() -> None:
+def end_process(code: int) -> None:
     """At once: another replica acts from now on, and nothing of this one may finish what it began."""
     logger.critical("the lease is lost; ending so that two never act")
     logging.shutdown()
-    os._exit(LOST)
+    os._exit(code)

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 DONE, FAILED, USAGE = 0, 1, 2
 # Longer than the longest request with its retries; whoever is busy for so long hangs.
 LONGEST_RUN_SECONDS = 180.0
-DRAIN_SECONDS = 5.0
+DRAIN_SECONDS = 3.0
 # Below the ten seconds in which a stop is promised, however long the API server keeps requests waiting.
 STOP_SECONDS = 8.0
 
@@ -97,7 +97,7 @@ async def run(settings: Settings) -> None:
         lease = leadership.open_lease(settings, operator.metrics.count_api_request)
         logger.info("standing by", extra={"version": version("embedding-finetune-operator")})
         if await leadership.wait_for(lease, settings, operator.stop_threads):
-            async with leadership.leading(lease, settings, operator.kube):
+            async with leadership.leading(lease, settings, operator.kube, operator.stop_threads):
                 operator.metrics.leader.set(1)
                 operator.metrics.lease_transitions.set_function(lambda: lease.transitions)
                 logger.info("leading")
@@ -160,7 +160,7 @@ def _report_came(queue: WorkQueue[Key], operator: Operator, key: Key, is_urgent:
 
 @contextlib.asynccontextmanager
 async def _queue(operator: Operator, around: Surroundings) -> AsyncIterator[WorkQueue[Key]]:
-    """Made before kopf starts: on its way out kopf cancels every task that is younger than itself."""
+    """Runs that do not end soon are left alone: once the Lease is handed back, they can write nothing."""
     metrics, threads = operator.metrics, ThreadPoolExecutor(around.settings.workers, "reconcile")
 
     def look(key: Key) -> float | None:

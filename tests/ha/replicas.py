@@ -16,6 +16,7 @@ from tests.cluster import Cluster
 from tests.cluster.ports import reserve
 from tests.cluster.waiting import eventually
 from tests.faults.calls import Call
+from tests.faults.faults import Fault
 from tests.faults.proxy import Proxy, ProxyHost
 from tests.ha.service import PODS, ReportService
 from tests.operator.process import NAMESPACE, RELEASE, Operator, environment
@@ -83,11 +84,12 @@ class Deployment:
         self._stack = contextlib.ExitStack()
         self._tls = ssl.create_default_context(cafile=str(self.cluster.folder.pki / "ca.crt"))
 
-    def start(self, command: tuple[str, ...] = (), **settings: str) -> Replica:
-        """One more, ready. command: in place of `finetune-operator`."""
+    def start(self, *, command: tuple[str, ...] = (), fault: Fault | None = None, **settings: str) -> Replica:
+        """One more, ready. command: in place of `finetune-operator`; settings: further variables."""
         name = f"operator-{len(self.replicas)}"
         proxy = self._stack.enter_context(self.proxies.proxy(self.cluster.server, self._tls))
         health, reports = self._stack.enter_context(reserve(2))
+        proxy.fault = fault or Fault()
         self._make_pod(name, reports)
         own = {
             **self.settings,

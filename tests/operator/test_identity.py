@@ -53,9 +53,8 @@ class Bench:
         job = owned("Job", "one-1", "job-1", ("EmbeddingFinetune", "one", "u1"))
         job["metadata"]["labels"] = {"embeddings.dev/run": "1"}
         self.kube.add(job)
-        self.senders = Senders(
-            self.kube, AUDIENCE, now=lambda: self.now, monotonic=lambda: self.now + self.step
-        )  # type: ignore[arg-type]
+        kube: Any = self.kube
+        self.senders = Senders(kube, AUDIENCE, now=lambda: self.now, monotonic=lambda: self.now + self.step)
 
     def identify(self, token: str = TOKEN) -> Sender:
         """As the receiver does it."""

@@ -1,5 +1,6 @@
 """The label that sends reports to the leader, and handing the Lease on."""
 
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -52,7 +53,7 @@ async def test_reports_go_to_the_leader_alone_though_a_killed_one_kept_its_label
     lease.attempt()
     bench.now += 16
     assert lease.attempt()
-    async with leading(lease, bench.settings, bench.kube):  # type: ignore[arg-type]
+    async with leading(lease, bench.settings, bench.kube, threading.Event()):  # type: ignore[arg-type]
         assert bench.labelled() == ["b"]
         assert bench.holder() == "b_0000"
     assert bench.labelled() == []
@@ -62,7 +63,7 @@ async def test_reports_go_to_the_leader_alone_though_a_killed_one_kept_its_label
 async def test_the_lease_is_handed_on_though_the_label_cannot_be_taken_away(bench: Bench) -> None:
     lease = bench.lease("b")
     assert lease.attempt()
-    async with leading(lease, bench.settings, bench.kube):  # type: ignore[arg-type]
+    async with leading(lease, bench.settings, bench.kube, threading.Event()):  # type: ignore[arg-type]
         bench.kube.before = _refuse_patches
     assert bench.holder() == ""
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from finetune_api import names
@@ -153,6 +154,7 @@ def test_an_expired_token_is_refused(operator: Operator, running: Finetunes, clu
     (pod,) = running.children("pods")
     token = a_token(running, pod=pod)
     key = load_pem_private_key((cluster.folder.pki / "service-accounts.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
     assert post(operator, running, _signed(token, key, exp=int(time.time()) + 600)) == (200, "")
     code, message = post(operator, running, _signed(token, key, exp=int(time.time()) - 60))
     assert (code, message) == (403, "the API server does not accept the token")
@@ -160,16 +162,17 @@ def test_an_expired_token_is_refused(operator: Operator, running: Finetunes, clu
 
 def test_a_token_signed_by_another_key_is_refused(operator: Operator, running: Finetunes) -> None:
     (pod,) = running.children("pods")
-    forged = _signed(a_token(running, pod=pod), rsa.generate_private_key(65537, 2048))
+    forged = _signed(a_token(running, pod=pod), ec.generate_private_key(ec.SECP256R1()))
     assert post(operator, running, forged) == (403, "the API server does not accept the token")
 
 
-def _signed(token: str, key: Any, **claims: Any) -> str:
+def _signed(token: str, key: ec.EllipticCurvePrivateKey, **claims: Any) -> str:
     """The token with other claims, signed anew."""
     head, payload, _ = token.split(".")
     content = {**json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))), **claims}
     said = f"{head}.{_encode(json.dumps(content).encode())}"
-    return f"{said}.{_encode(key.sign(said.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+    r, s = decode_dss_signature(key.sign(said.encode(), ec.ECDSA(hashes.SHA256())))
+    return f"{said}.{_encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
 def _encode(content: bytes) -> str:
