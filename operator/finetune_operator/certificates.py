@@ -14,7 +14,7 @@ import contextlib
 import logging
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -163,13 +163,17 @@ def issue(authority: KeyPair, hosts: tuple[str, ...], now: datetime) -> KeyPair:
 
 @contextlib.asynccontextmanager
 async def rotating(
-    authority: KeyPair, hosts: tuple[str, ...], *, renew_after: timedelta = RENEW_AFTER
+    authority: KeyPair,
+    hosts: tuple[str, ...],
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    *,
+    renew_after: timedelta = RENEW_AFTER,
 ) -> AsyncIterator[ssl.SSLContext]:
     """A TLS context whose certificate is issued now and again, long before it ends."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 
     def renew() -> None:
-        load_into(tls, issue(authority, hosts, datetime.now(UTC)))
+        load_into(tls, issue(authority, hosts, now()))
 
     async def keep_renewing() -> None:
         seconds = renew_after.total_seconds()

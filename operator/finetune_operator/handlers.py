@@ -27,6 +27,7 @@ class Shared:
     """Takes the uid of a deleted pod."""
     seen: Callable[[str], None] = lambda _: None
     """Told the kind of each object that a watch brings."""
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @kopf.on.login(registry=registry)
@@ -49,7 +50,7 @@ async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None
         memo.memory.observe(finetune)
         if is_settled(finetune):
             views.settle(key, finetune)
-            if (wait := next_look(finetune, datetime.now(UTC))) is not None:
+            if (wait := next_look(finetune, memo.now())) is not None:
                 memo.queue.add_after(key, wait)
         else:
             if event["type"] is None:

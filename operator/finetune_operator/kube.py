@@ -75,16 +75,25 @@ class Kube:
         count: Count,
         read_seconds: float,
         may_write: Callable[[], bool] = lambda: True,
+        heard: Callable[[str | None], None] = lambda _: None,
     ) -> None:
+        """heard: told the date of each answer."""
         self._client = client
         self._count = count
+        self._heard = heard
         self._read_seconds = read_seconds
         self._timeout = (CONNECT_SECONDS, read_seconds)
         self._may_write = may_write
 
     def fenced(self, may_write: Callable[[], bool]) -> "Kube":
         """The same, but asked before every write: a process that was stopped for a while must not go on."""
-        return Kube(self._client, count=self._count, read_seconds=self._read_seconds, may_write=may_write)
+        return Kube(
+            self._client,
+            count=self._count,
+            read_seconds=self._read_seconds,
+            may_write=may_write,
+            heard=self._heard,
+        )
 
     def get(self, kind: str, namespace: str, name: str) -> JsonObject | None:
         """The object, or None."""
@@ -169,6 +178,7 @@ class Kube:
             # The client writes the body as JSON under all types of that family: a string would become one.
             response = self._client.call_api(method, url, headers, body, _request_timeout=self._timeout)
             content = response.response.data
+            self._heard(response.response.headers.get("Date"))
         except (HTTPError, ApiException, OSError) as error:
             self._count(verb, kind, "error", time.monotonic() - started)
             raise ApiFailure(f"{method} {path}: no answer from the API server: {error}") from error
@@ -184,11 +194,18 @@ class _Refused(ApiFailure):
         self.answer = answer
 
 
-def connect(*, connections: int, count: Count, read_seconds: float = READ_SECONDS) -> Kube:
+def connect(
+    *,
+    connections: int,
+    count: Count,
+    read_seconds: float = READ_SECONDS,
+    heard: Callable[[str | None], None] = lambda _: None,
+) -> Kube:
     """Kube with the credentials of KUBECONFIG if that is set, else of the pod.
 
     connections: kept open at most, so at least as many as there are threads that call.
     read_seconds: how long an answer may take.
+    heard: told the date of each answer.
     """
     configuration = Configuration()
     configuration.connection_pool_maxsize = connections
@@ -199,7 +216,7 @@ def connect(*, connections: int, count: Count, read_seconds: float = READ_SECOND
         load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     client = ApiClient(configuration)
     client.user_agent = names.MANAGED_BY
-    return Kube(client, count=count, read_seconds=read_seconds)
+    return Kube(client, count=count, read_seconds=read_seconds, heard=heard)
 
 
 def _path(kind: str, namespace: str, name: str = "") -> str:

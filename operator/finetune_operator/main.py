@@ -16,13 +16,13 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
 
 from pydantic import ValidationError
 
 from finetune_api import names
 from finetune_operator import certificates, handlers, informer, leadership
+from finetune_operator.clock import ClusterClock
 from finetune_operator.identity import Senders
 from finetune_operator.kube import connect
 from finetune_operator.logs import configure_logging
@@ -57,6 +57,7 @@ class Operator:
     memory: Memory = field(default_factory=Memory)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     stop_threads: threading.Event = field(default_factory=threading.Event)
+    clock: ClusterClock = field(default_factory=ClusterClock)
     queue: WorkQueue[Key] | None = None
     """Of the leader."""
 
@@ -65,7 +66,9 @@ class Operator:
             self.memory, self.queue_depth, per_resource=self.settings.metrics_per_resource
         )
         connections = self.settings.workers + IDENTIFYING_THREADS + 2
-        self.kube = connect(connections=connections, count=self.metrics.count_api_request)
+        self.kube = connect(
+            connections=connections, count=self.metrics.count_api_request, heard=self.clock.heard
+        )
 
     def queue_depth(self) -> float:
         return self.queue.depth if self.queue else 0
@@ -116,8 +119,9 @@ def _check_resource(operator: Operator) -> None:
 
 async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
     settings, kube = operator.settings, operator.kube.fenced(may_act)
+    now = operator.clock.now
     ensure = functools.partial(
-        certificates.ensure_authority, kube, settings.namespace, settings.ca_secret_name, datetime.now(UTC)
+        certificates.ensure_authority, kube, settings.namespace, settings.ca_secret_name, now()
     )
     authority = await asyncio.to_thread(patiently, ensure, operator.stop_threads)
     around = Surroundings(
@@ -125,13 +129,13 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
         settings=settings,
         memory=operator.memory,
         ca_certificate=authority.certificate_pem.decode(),
-        listening_since=datetime.now(UTC),
-        now=lambda: datetime.now(UTC),
+        listening_since=now(),
+        now=now,
         may_act=may_act,
         written=operator.metrics.runs.count,
     )
     hosts = certificates.hosts_of(settings.report_url)
-    async with _queue(operator, around) as queue, certificates.rotating(authority, hosts) as tls:
+    async with _queue(operator, around) as queue, certificates.rotating(authority, hosts, now) as tls:
         senders = Senders(kube, settings.report_audience, seen=operator.memory.views.find)
         receiver = Receiver(
             senders,
@@ -139,12 +143,13 @@ async def _lead(operator: Operator, may_act: leadership.MayAct) -> None:
             functools.partial(_report_came, queue, operator),
             count=operator.metrics.count_report,
             may_act=may_act,
+            now=now,
         )
         address, port = settings.report_bind_address, settings.report_port
         with contextlib.closing(receiver):
             async with serving(receiver.app(), address=address, port=port, tls=tls):
                 seen = operator.metrics.count_watch_event
-                shared = handlers.Shared(queue, operator.memory, senders.pod_gone, seen)
+                shared = handlers.Shared(queue, operator.memory, senders.pod_gone, seen, now)
                 # Kopf takes the signals, and its own end by one waits 5 s for nothing.
                 await informer.watch(settings, shared, operator.stop, operator.take_signals)
 

@@ -64,6 +64,7 @@ class Receiver:
         *,
         count: Callable[[str], None],
         may_act: Callable[[], bool] = lambda: True,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._senders = senders
@@ -71,6 +72,7 @@ class Receiver:
         self._changed = changed
         self._count = count
         self._may_act = may_act
+        self._now = now
         self._threads = ThreadPoolExecutor(IDENTIFYING_THREADS, thread_name_prefix="identify")
         self._reports = RateLimit(per_second=REPORTS_PER_SECOND, burst=REPORTS_BURST, monotonic=monotonic)
         self._refusals = RateLimit(per_second=REFUSALS_PER_SECOND, burst=REFUSALS_BURST, monotonic=monotonic)
@@ -172,7 +174,7 @@ class Receiver:
 
     def _take_progress(self, sender: Sender, status: TrainerStatus) -> None:
         before, _ = self._memory.reported(sender.uid, sender.run)
-        live = follow(status, sender, datetime.now(UTC), before)
+        live = follow(status, sender, self._now(), before)
         if live is None:
             return
         self._memory.report(sender.key, sender.uid, sender.run, live)

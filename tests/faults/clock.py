@@ -32,7 +32,7 @@ class _Stepping(_real_datetime, metaclass=_AnyDatetime):
     @override
     @classmethod
     def now(cls, tz: Any = None) -> Any:
-        return _real_datetime.now(tz) + dt.timedelta(seconds=_offset_seconds())
+        return cls.fromtimestamp(_real_time() + _offset_seconds(), tz)
 
 
 def install() -> None:

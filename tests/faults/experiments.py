@@ -2,6 +2,7 @@
 
 from tests.faults import plays
 from tests.faults.by_hand import BY_HAND
+from tests.faults.clocks import CLOCKS
 from tests.faults.kills import KILLS
 from tests.faults.laboratory import Experiment, Laboratory, Lives
 from tests.faults.leaders import LEADERS
@@ -13,4 +14,4 @@ def _without_fault(lab: Laboratory) -> Lives:
     return [(scenario, outcome.result()) for scenario, outcome in lives]
 
 
-EXPERIMENTS = (Experiment("none", _without_fault), *KILLS, *NETWORK, *BY_HAND, *LEADERS)
+EXPERIMENTS = (Experiment("none", _without_fault), *KILLS, *NETWORK, *BY_HAND, *LEADERS, *CLOCKS)

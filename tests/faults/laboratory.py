@@ -70,9 +70,23 @@ class Laboratory:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._with_clock: Nursery | None = None
         self._references: dict[Scenario, Future[Outcome]] = {}
         self._tls = ssl.create_default_context(cafile=str(self.cluster.folder.pki / "ca.crt"))
         self._kubeconfig = json.loads(self.cluster.kubeconfig_for(NAMESPACE, RELEASE).read_text())
+
+    def nursery_with_clock(self) -> Nursery:
+        """Of operators whose clock is off by what a file says; started when first asked for."""
+        with self._lock:
+            self._with_clock = self._with_clock or Nursery(self.folder / "clock.log", with_clock=True)
+            return self._with_clock
+
+    def close(self) -> None:
+        self.lanes.shutdown(cancel_futures=True)
+        self.nursery.close()
+        if self._with_clock is not None:
+            self._with_clock.close()
+        self.proxies.close()
 
     def reference(self, scenario: Scenario) -> Future[Outcome]:
         """How it goes without a fault; lived once."""
@@ -170,9 +184,7 @@ def laboratory(cluster: Cluster, folder: Path) -> Iterator[Laboratory]:
     try:
         yield lab
     finally:
-        lab.lanes.shutdown(cancel_futures=True)
-        nursery.close()
-        proxies.close()
+        lab.close()
 
 
 def _allow_leases(cluster: Cluster) -> None:

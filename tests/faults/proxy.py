@@ -131,7 +131,7 @@ async def _listen(runner: web.AppRunner, port: int) -> None:
 
 
 def _kept(headers: Any) -> dict[str, str]:
-    return {name: headers[name] for name in ("Content-Type", "Retry-After") if name in headers}
+    return {name: headers[name] for name in ("Content-Type", "Date", "Retry-After") if name in headers}
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -16,6 +16,9 @@ from finetune_operator.kube import ApiFailure, Conflict, Kube
 JOB = {"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "one-1", "namespace": "team"}}
 
 
+DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
+
+
 class FakeClient:
     """The part of the client library that `Kube` uses; answers as told and keeps what was asked."""
 
@@ -34,7 +37,9 @@ class FakeClient:
         if isinstance(answer, Exception):
             raise answer
         content = answer[1] if isinstance(answer[1], bytes) else json.dumps(answer[1]).encode()
-        return SimpleNamespace(status=answer[0], response=SimpleNamespace(data=content))
+        return SimpleNamespace(
+            status=answer[0], response=SimpleNamespace(data=content, headers={"Date": DATE})
+        )
 
 
 def a_kube(*answers: tuple[int, Any] | Exception) -> tuple[Kube, FakeClient, list[tuple[str, str, str]]]:
@@ -45,6 +50,13 @@ def a_kube(*answers: tuple[int, Any] | Exception) -> tuple[Kube, FakeClient, lis
 
 def a_status(code: int, reason: str = "", message: str = "", **more: Any) -> tuple[int, dict[str, Any]]:
     return code, {"kind": "Status", "code": code, "reason": reason, "message": message, **more}
+
+
+def test_each_answer_tells_the_time() -> None:
+    heard: list[str | None] = []
+    kube = Kube(FakeClient((200, {})), count=lambda *_: None, read_seconds=30, heard=heard.append)  # type: ignore[arg-type]
+    kube.fenced(lambda: True).get("Job", "team", "one-1")
+    assert heard == [DATE]
 
 
 def test_an_object_that_is_not_there_is_none() -> None:
