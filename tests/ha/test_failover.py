@@ -115,5 +115,5 @@ def _all_have_one_job(finetunes: Finetunes, count: int) -> None:
 
 
 def _live(finetunes: Finetunes, name: str) -> str:
-    labels = f'{{embeddingfinetune="{name}",namespace="{finetunes.namespace}"}}'
+    labels = f'{{namespace="{finetunes.namespace}",embeddingfinetune="{name}"}}'
     return f"embedding_finetune_last_progress_timestamp_seconds{labels}"

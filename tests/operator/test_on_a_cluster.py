@@ -35,7 +35,7 @@ def test_progress_arrives_in_status_and_in_metrics(operator: Operator, finetunes
     assert progress["totalSteps"] == 100
     assert progress["samplesPerSecond"] == "31.2"
     assert finetunes.status()["phase"] == "Training"
-    labels = f'{{embeddingfinetune="one",namespace="{finetunes.namespace}"}}'
+    labels = f'{{namespace="{finetunes.namespace}",embeddingfinetune="one"}}'
     ratio = finetunes.await_that(
         lambda: operator.metric(f"embedding_finetune_progress_ratio{labels}"), "live progress"
     )
