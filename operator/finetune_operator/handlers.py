@@ -16,6 +16,9 @@ from finetune_operator.workqueue import WorkQueue
 
 registry = kopf.OperatorRegistry()
 
+GATHER_SECONDS = 0.2
+"""What a Job and its pod tell comes in twos and threes, and calls for one look."""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -78,4 +81,4 @@ def _child_changed(kind: str, event: kopf.RawEvent, memo: Shared) -> None:
     key = Key(child["metadata"]["namespace"], child["metadata"]["labels"][names.LABEL_FINETUNE])
     tell = memo.memory.views.lost if event["type"] == "DELETED" else memo.memory.views.saw
     if tell(kind, key, child):
-        memo.queue.add(key)
+        memo.queue.add_after(key, GATHER_SECONDS)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from finetune_operator import handlers
-from finetune_operator.handlers import Shared
+from finetune_operator.handlers import GATHER_SECONDS, Shared
 from finetune_operator.memory import Key, Memory
 
 KEY = Key("team", "one")
@@ -26,8 +26,11 @@ class FakeQueue:
     def add(self, key: Key) -> None:
         self.added.append(key)
 
-    def add_after(self, _: Key, seconds: float) -> None:
-        self.planned.append(seconds)
+    def add_after(self, key: Key, seconds: float) -> None:
+        if seconds == GATHER_SECONDS:
+            self.added.append(key)
+        else:
+            self.planned.append(seconds)
 
 
 @pytest.fixture
