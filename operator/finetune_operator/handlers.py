@@ -55,9 +55,12 @@ async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None
             views.settle(key, finetune)
             if (wait := next_look(finetune, memo.now())) is not None:
                 memo.queue.add_after(key, wait)
+        elif event["type"] is None:
+            views.doubt(key)  # a list may be old: what others made or ended since is not in it
+            memo.queue.add_after(
+                key, 0
+            )  # after a restart, thousands that go on are no reason to wait for a new one
         else:
-            if event["type"] is None:
-                views.doubt(key)  # a list may be old: what others made or ended since is not in it
             memo.queue.add(key)
 
 

@@ -60,7 +60,7 @@ SETTLED: dict[str, Any] = {
 
 
 async def test_a_finetune_that_needs_work_is_queued(shared: Shared) -> None:
-    await finetune_changed(event=an_event(type_=None), memo=shared)
+    await finetune_changed(event=an_event("ADDED"), memo=shared)
     assert added(shared) == [KEY]
 
 
@@ -70,6 +70,14 @@ async def test_what_a_list_tells_is_read_before_it_is_believed(shared: Shared) -
     shared.memory.views.forget(KEY)
     await finetune_changed(event=an_event(type_="ADDED", version="3"), memo=shared)
     assert shared.memory.views.take(KEY) is not None
+
+
+async def test_what_a_restart_lists_waits_behind_what_is_new(shared: Shared) -> None:
+    assert isinstance(shared.queue, FakeQueue)
+    await finetune_changed(event=an_event(type_=None), memo=shared)
+    assert shared.queue.planned == [0]
+    await finetune_changed(event=an_event("ADDED", version="2"), memo=shared)
+    assert shared.queue.planned == [0]
 
 
 async def test_a_settled_finetune_is_only_remembered(shared: Shared) -> None:
@@ -123,7 +131,7 @@ async def test_everything_that_a_watch_brings_is_told(shared: Shared) -> None:
 
 @pytest.mark.parametrize("handler", [job_changed, pod_changed])
 async def test_a_child_queues_the_finetune_that_its_label_names(shared: Shared, handler: Any) -> None:
-    await finetune_changed(event=an_event(type_=None), memo=shared)
+    await finetune_changed(event=an_event("ADDED"), memo=shared)
     await handler(event=a_child(), memo=shared)
     assert added(shared) == [KEY, KEY]
     await handler(event=a_child("DELETED", version="3"), memo=shared)
@@ -143,7 +151,7 @@ async def test_children_of_a_settled_finetune_cost_nothing(shared: Shared) -> No
 
 
 async def test_what_is_told_again_or_says_nothing_new_is_not_queued(shared: Shared) -> None:
-    await finetune_changed(event=an_event(type_=None), memo=shared)
+    await finetune_changed(event=an_event("ADDED"), memo=shared)
     await job_changed(event=a_child(status={"active": 1, "ready": 0}), memo=shared)
     await job_changed(event=a_child(status={"active": 1, "ready": 0}), memo=shared)
     await job_changed(event=a_child(version="3", status={"active": 1, "ready": 1}), memo=shared)
