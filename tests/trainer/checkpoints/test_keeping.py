@@ -97,6 +97,16 @@ def test_the_newest_is_used_and_as_many_are_kept_as_the_spec_says(kept: Kept) ->
     assert (found.step, found.finished, found.state, kept.notes) == (30, False, {"step": 30}, [])
 
 
+def test_those_before_the_one_that_is_used_stay_as_long_as_there_is_room(kept: Kept) -> None:
+    save(kept.checkpoints(keep=3), 10, 20)
+    later = kept.checkpoints(keep=3)
+    assert later.find(ORIGIN) is not None
+    save(later, 30)
+    assert {name.split("/")[0] for name in kept.files()} == {"step-10", "step-20", "step-30"}
+    save(later, 40)
+    assert {name.split("/")[0] for name in kept.files()} == {"step-20", "step-30", "step-40"}
+
+
 def test_of_a_run_without_any_nothing_is_used(kept: Kept) -> None:
     checkpoints = kept.checkpoints()
     checkpoints.look()

@@ -13,7 +13,7 @@ from finetune_trainer.places import Places
 from finetune_trainer.training import quiet
 from tests.trainer.builders import a_spec, pairs, write_jsonl, write_page
 from tests.trainer.checkpoints.training import Attempt, Training, a_training, assert_same
-from tests.trainer.train_sets import SHAPES, spec_of, train_set
+from tests.trainer.train_sets import ANSWERS, OTHERS, QUERIES, SHAPES, spec_of, train_set
 
 pytestmark = pytest.mark.training
 
@@ -120,12 +120,21 @@ def _loss(name: str) -> Any:
     return Loss.model_validate({"name": name})
 
 
-def test_a_sparse_model_goes_on_with_its_regularisers(
-    tiny: Callable[[str], Path], places: Places, tmp_path: Path
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("Sparse", "triplets"),
+        pytest.param("Reranker", "pairs with 0 or 1", marks=pytest.mark.slow),
+        pytest.param("MultiVector", "triplets", marks=pytest.mark.slow),
+    ],
+)
+def test_other_types_of_model_go_on_with_their_losses(
+    tiny: Callable[[str], Path], places: Places, tmp_path: Path, kind: str, shape: str
 ) -> None:
-    spec = spec_of("Sparse", training={"epochs": "3", "batchSize": 4})
-    data = TrainingData((SHAPES["triplets"],))
-    training = a_training(spec, places, tiny("sparse"), tmp_path / "kept", data=data)
+    """The loss of a sparse model has regularisers that grow with the steps."""
+    path = tiny({"Sparse": "sparse", "Reranker": "reranker", "MultiVector": "multi-vector"}[kind])
+    spec = spec_of(kind, training={"epochs": "3", "batchSize": 4})
+    training = a_training(spec, places, path, tmp_path / "kept", data=TrainingData((SHAPES[shape],)))
     assert_same(interrupted(training, after=2), training.attempt(with_checkpoints=False))
 
 
@@ -133,7 +142,11 @@ def test_a_sparse_model_goes_on_with_its_regularisers(
 
 
 @pytest.mark.parametrize(
-    "forgotten", ["_load_rng_state", "_load_optimizer_and_scheduler"], ids=["random generators", "optimizer"]
+    "forgotten",
+    [
+        pytest.param("_load_rng_state", id="random generators"),
+        pytest.param("_load_optimizer_and_scheduler", id="optimizer", marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_not_put_back_makes_another_training(
     text_model: Path, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str
@@ -229,6 +242,16 @@ def test_a_training_that_was_gone_on_with_twice_says_so(training: Training) -> N
     assert last.result.deviations == ("device cpu until step 1, then another",)
     assert last.notes == ["the training was resumed: device cpu until step 1, then another"]
     assert_same(last, whole)
+
+
+def test_hard_negatives_that_came_out_otherwise_are_told(training: Training) -> None:
+    """Of the same sources: a GPU need not mine the same twice."""
+    mined = [train_set(query=QUERIES, positive=ANSWERS, negative_0=n) for n in (OTHERS, OTHERS[::-1])]
+    training.data = TrainingData((mined[0],))
+    training.attempt(stop_after=1)
+    training.data = TrainingData((mined[1],))
+    resumed = training.attempt()
+    assert (resumed.began_after, resumed.result.deviations) == ([1], ("other hard negatives after step 1",))
 
 
 def test_the_size_of_mini_batches_is_kept(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,15 +47,16 @@ class Checkpoints:
 
     def find(self, origin: Origin) -> Checkpoint | None:
         """The newest one of this origin that is whole. What is passed over is told."""
-        steps = sorted((step_of(name) or 0 for name in self._store.names()), reverse=True)
-        for step in steps:
+        names = {step_of(name) or 0: finished for name, finished in self._store.names().items()}
+        for step in sorted(names, reverse=True):
             try:
                 found = read_sealed(self._store.fetch(name_of(step)))
             except Damaged as damage:
                 self._note(f"the checkpoint of step {step} is passed over: {damage}")
                 continue
             if (other := found.origin.difference(origin)) is None:
-                self._good, self.newest_step = [step], step
+                self._good = sorted(s for s, finished in names.items() if finished and s <= step)
+                self.newest_step = step
                 return found
             self._note(f"the checkpoint of step {step} is passed over: it is of another run ({other})")
         self.newest_step = None
