@@ -95,7 +95,8 @@ FAKE_GCS_SERVER = Module(
     commands={"fake-gcs-server": "github.com/fsouza/fake-gcs-server"},
 )
 KWOK = Module(name="kwok", path="sigs.k8s.io/kwok", commands={"kwok": "sigs.k8s.io/kwok/cmd/kwok"})
-MODULES = {module.name: module for module in (KUBERNETES, ETCD, HELM, FAKE_GCS_SERVER, KWOK)}
+KUEUE = Module(name="kueue", path="sigs.k8s.io/kueue", commands={"kueue": "sigs.k8s.io/kueue/cmd/kueue"})
+MODULES = {module.name: module for module in (KUBERNETES, ETCD, HELM, FAKE_GCS_SERVER, KWOK, KUEUE)}
 
 
 def cache_root() -> Path:
