@@ -89,6 +89,6 @@ def _uid(number: int) -> str:
 def _finetune(number: int) -> dict[str, Any]:
     """One that trains a second time: it has the numbers of its first run."""
     gate = {"evaluator": "dev", "metric": "ndcg@10", "passed": True, "message": "found 0.72, wanted 0.5"}
-    further = {"name": "test_cosine_ndcg@10", "baseline": "0.61", "tuned": "0.7"}
-    evaluation = {**STATUS["evaluation"], "gates": [gate], "metrics": [further]}
+    further = [{"name": f"{name}_cosine_ndcg@10", "baseline": "0.61", "tuned": "0.7"} for name in "abc"]
+    evaluation = {**STATUS["evaluation"], "gates": [gate], "metrics": further}
     return a_finetune(_uid(number), _name(number), evaluation=evaluation)

@@ -4,7 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from finetune_api.evaluator_types import metric_name
 from finetune_api.status import FinetuneStatus, Progress
 from finetune_operator.metrics.finetunes import FAMILIES, MAX_SERIES
 from tests.operator.scraped import KEY, LIVE, OF, ON_PRIMARY, PRIMARY, RUN, STATUS, Scrape, a_finetune
@@ -81,6 +84,33 @@ def test_whatever_a_spec_and_a_status_hold_a_finetune_has_few_series() -> None:
     assert 35 < len(found) <= MAX_SERIES
     only_at_the_end = "embedding_finetune_completion_timestamp_seconds"
     assert {name for name, _ in found} == {family.name for family in FAMILIES} - {only_at_the_end}
+
+
+WORDS = st.sampled_from(["a", "b", "c"])
+GROUPS = st.none() | st.text(max_size=5)
+NAMES = st.builds(
+    metric_name, WORDS, st.sampled_from(["", "cosine", "dot"]), st.sampled_from(["ndcg@10", "mean_accuracy"]),
+    dimension=st.none() | st.integers(1, 99), group=GROUPS,
+)  # fmt: skip
+METRICS = st.builds(lambda name: {"name": name, "tuned": "0.5", "baseline": "0.4"}, NAMES)
+GATES = st.builds(
+    lambda evaluator, group, passed: {
+        "evaluator": evaluator, "metric": "ndcg@10", "group": group, "passed": passed, "message": "",
+    },
+    WORDS, GROUPS, st.booleans(),
+)  # fmt: skip
+
+
+@given(NAMES, st.lists(METRICS, max_size=64), st.lists(GATES, max_size=16))
+def test_no_evaluation_makes_a_series_twice_or_too_many(
+    primary: str, metrics: list[dict[str, Any]], gates: list[dict[str, Any]]
+) -> None:
+    evaluation = {"primary": {**PRIMARY, "name": primary}, "metrics": metrics, "gates": gates}
+    found = [
+        (name, *sorted(labels.items())) for name, labels in Scrape(a_finetune(evaluation=evaluation)).of()
+    ]
+    assert len(found) == len(set(found)) <= MAX_SERIES
+    assert any(name == "embedding_finetune_evaluation_gain" for name, *_ in found)
 
 
 def test_a_running_finetune_with_one_gate_has_at_most_thirty_series() -> None:
