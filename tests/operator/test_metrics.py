@@ -1,5 +1,6 @@
 """What /metrics says of finetunes and their runs, and that it forgets what is deleted."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -153,6 +154,18 @@ def test_the_text_of_a_finetune_is_made_again_only_when_it_changed(monkeypatch: 
     scrape.memory.observe(a_finetune("u2", "two", phase="Failed"))
     scrape.of()
     assert made == ["u1", "u2", "u1", "u2"]
+
+
+def test_a_scrape_makes_nothing_that_would_bring_on_garbage_collection() -> None:
+    """Of 10,000 finetunes a full one takes 90 ms of everybody's time."""
+    scrape = Scrape(*(a_finetune(f"u{number}", f"finetune-{number}") for number in range(300)))
+    scrape.of()
+    gc.collect()
+    before = len(gc.get_objects())
+    pieces = iter(scrape.metrics.render())
+    made = [len(gc.get_objects()) - before for _ in pieces]
+    assert len(made) > 10
+    assert max(made) < 300
 
 
 def test_labels_are_written_so_that_no_text_can_break_out() -> None:

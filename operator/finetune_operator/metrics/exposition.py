@@ -5,6 +5,7 @@ interpreter for seconds, and every report and request would wait behind them.
 """
 
 from collections.abc import Iterator
+from operator import itemgetter
 
 from finetune_operator.decisions.observed import LiveProgress
 from finetune_operator.memory import Known, Memory
@@ -23,7 +24,10 @@ class FinetuneText:
         self._kept: dict[str, tuple[Known, LiveProgress | None, _Lines]] = {}
 
     def render(self) -> Iterator[bytes]:
-        """One piece a family that has series."""
+        """One piece a family that has series.
+
+        Nothing that garbage collection counts is made for each finetune: it would soon go through all.
+        """
         former, self._kept = self._kept, {}
         kept = {}
         for known, live in self._memory.known():
@@ -31,8 +35,9 @@ class FinetuneText:
             is_same = before is not None and before[0] is known and before[1] is live
             kept[known.uid] = before if before is not None and is_same else (known, live, _lines(known, live))
         self._kept = kept
+        rows = [lines for _, _, lines in kept.values()]
         for index, family in enumerate(FAMILIES):
-            if text := b"".join([lines[index] for _, _, lines in kept.values()]):
+            if text := b"".join(map(itemgetter(index), rows)):
                 yield _header(family) + text
 
 
