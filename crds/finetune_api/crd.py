@@ -84,16 +84,21 @@ def _columns() -> list[dict[str, Any]]:
         extra = {"priority": 1} if wide else {}
         return {"name": name, "type": kind, "jsonPath": path, "description": description, **extra}
 
+    progress = ".status.progress"
     primary = ".status.evaluation.primary"
+    reason = '.status.conditions[?(@.type=="Ready")].reason'
     gate = '.status.conditions[?(@.type=="GatePassed")].status'
     return [
         column("Phase", ".status.phase", "What the run is doing, for people"),
-        column("Progress", ".status.progress.percent", "Per cent of the training steps", kind="integer"),
+        column("Reason", reason, "Why, in one word; the Ready condition tells more"),
+        column("Progress", f"{progress}.percent", "Per cent of the training steps", kind="integer"),
         column("Metric", f"{primary}.tuned", "Primary metric of the tuned model"),
         column("Gain", f"{primary}.gain", "Its gain over the base model"),
         column("Gate", gate, "Whether all gates hold"),
         column("Name", f"{primary}.name", "Name of the primary metric", wide=True),
         column("Base", f"{primary}.baseline", "Primary metric of the base model", wide=True),
+        column("Left", f"{progress}.remainingSeconds", "Seconds of training left", kind="integer", wide=True),
+        column("Attempt", ".status.run.attempt", "Pods that the run has had", kind="integer", wide=True),
         column("Job", ".status.run.job", "The run's Job", wide=True),
         column("Artifact", ".status.artifact.uri", "The published model", wide=True),
         column("Age", ".metadata.creationTimestamp", "Time since it was applied", kind="date"),

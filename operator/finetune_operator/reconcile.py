@@ -142,7 +142,7 @@ def create_or_adopt(kube: Kube, manifest: Object, uid: str) -> Object:
             text = f"{kind} {name} of before is still being deleted"
             raise Waiting("PreviousJobTerminating", text, TERMINATING_RETRY_SECONDS) from None
         if not is_controlled_by(there, uid):
-            text = f"{kind} {name} exists and is not of this finetune: remove it, or rename the finetune"
+            text = f"{kind} {name} exists and is not of this finetune. You: delete it, or rename the finetune"
             raise Stalled("NameTaken", text) from None
         return there
 

@@ -124,7 +124,7 @@ def test_status_begins_before_anybody_has_seen_it() -> None:
 def test_columns_show_the_run_at_a_glance() -> None:
     columns = the_version()["additionalPrinterColumns"]
     assert [c["name"] for c in columns if "priority" not in c] == [
-        "Phase", "Progress", "Metric", "Gain", "Gate", "Age",
+        "Phase", "Reason", "Progress", "Metric", "Gain", "Gate", "Age",
     ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ def a_status(*conditions: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 RUNNING = a_status(a_condition("Reconciling", "True", "Running"), a_condition("Ready", "Unknown", "Running"))
+COMING_UP = a_status(a_condition("Reconciling", "True", "Starting"))
 STARTED = {**RUNNING, "run": {"number": 2, "job": "one-2", "startTime": "2026-01-01T00:00:00Z"}}
 WAITING = a_status(a_condition("Reconciling", "True", "ClaimMissing", "claim late is missing"))
 STALLED = a_status(
@@ -48,6 +49,13 @@ READY = a_status(a_condition("Ready", "True", "Published", "at pvc://models/one"
             WAITING, RUNNING, [Announcement("Normal", "Running", "Run", "text")], id="no longer waits"
         ),
         pytest.param(CHANGED, RUNNING, [], id="runs, as was asked for"),
+        pytest.param(COMING_UP, RUNNING, [], id="runs, as was to be expected"),
+        pytest.param(
+            COMING_UP,
+            {**RUNNING, "run": {"attempt": 2}},
+            [Announcement("Normal", "Running", "Run", "text")],
+            id="runs again",
+        ),
         pytest.param(
             RUNNING, STALLED, [Announcement("Warning", "GateNotPassed", "GiveUp", "0.5 < 0.9")], id="gate"
         ),

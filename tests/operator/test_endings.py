@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 
 from tests.cluster import Cluster
+from tests.cluster.client import Client
 from tests.cluster.waiting import eventually
 from tests.operator.conftest import Finetunes
 from tests.operator.played_node import HERE, SEAT, Object, PlayedNode, path_of, played_node
@@ -46,11 +47,11 @@ def code(number: int, reason: str, *says: str) -> Case:
     return Case("Stalled", reason, told, spec=spec)
 
 
-def evict(node: PlayedNode, pod: Object) -> None:
+def evict(client: Client, pod: Object) -> None:
     """As `kubectl drain` does."""
     metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
-    node.client.create(f"{path_of(pod)}/eviction", body)
+    client.create(f"{path_of(pod)}/eviction", body)
 
 
 def evict_for_want_of(resource: str) -> Callable[[PlayedNode, Object], None]:
@@ -96,7 +97,8 @@ CASES = {
         retries=1,
     ),
     "evicted through the API": Case(
-        "Reconciling", "Drained", ("Eviction API", "counts as no retry"), act=evict, interruptions=1
+        "Reconciling", "Drained", ("Eviction API", "counts as no retry"),
+        act=lambda node, pod: evict(node.client, pod), interruptions=1
     ),
     "evicted for want of disk": Case(
         "Reconciling", "Evicted", ("low on resource: ephemeral-storage", "counts as no retry"),

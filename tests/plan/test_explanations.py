@@ -71,6 +71,10 @@ WORDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     'jobs.batch is forbidden: User "system:serviceaccount:ops:eft" cannot create resource "jobs"': (
         "OperatorForbidden", ("cannot create", "jobs"), THEIRS,
     ),
+    f'{FAILED_MOUNT}configmaps "one" is forbidden: User "system:node:a" cannot get resource "configmaps"'
+    " in API group: no relationship found between node 'a' and this object": (
+        "VolumeNotMounted", ("Node a", "configmaps"), THEIRS,
+    ),
     'Failed to create pod sandbox: rpc error: no runtime for "nvidia" is configured': (
         "RuntimeHandlerMissing", ("nvidia",), THEIRS,
     ),

@@ -111,7 +111,7 @@ def test_a_gate_that_says_no_stalls_and_publishes_nothing() -> None:
     assert world.said(status, "Stalled") == (
         "True",
         "GateNotPassed",
-        f"{why} Nothing was published by run 1. Change the spec, the data or the gates.",
+        f"{why} Nothing was published by run 1. You: change the spec, the data or the gates.",
     )
     assert (status["phase"], status["evaluation"]["primary"]["tuned"]) == ("GateFailed", "0.850")
 

@@ -50,7 +50,7 @@ def test_a_name_that_is_taken_stalls_and_touches_nothing(kind: str) -> None:
         "NameTaken",
         (
             f"{kind} vdr-1 exists and does not belong to this finetune, which needs the name."
-            f" Delete that {kind}, or give the finetune another name."
+            f" You: delete that {kind}, or give the finetune another name."
         ),
     )
 
@@ -192,7 +192,8 @@ def test_an_invalid_spec_stalls_with_the_fields_and_the_next_step() -> None:
         (
             "The spec is not valid: spec.data.train[0].uri: Field required;"
             " spec.data.train[0].columns: Field required;"
-            " spec.loss.args: Input should be a valid dictionary (and 2 more). Correct it and apply it again."
+            " spec.loss.args: Input should be a valid dictionary (and 2 more)."
+            " You: correct it and apply it again."
         ),
     )
 
@@ -208,7 +209,7 @@ def test_arguments_that_the_trainer_would_refuse_stall_before_a_job_is_made() ->
         "InvalidSpec",
         (
             "The spec is not valid: `loss.args.scal` is no argument of CachedMultipleNegativesRankingLoss"
-            " (did you mean 'scale'?). Correct it and apply it again."
+            " (did you mean 'scale'?). You: correct it and apply it again."
         ),
     )
 

@@ -46,10 +46,11 @@ class Announcement:
 def announcements(before: dict[str, Any], after: dict[str, Any]) -> list[Announcement]:
     """What is new in `after`, in the order in which it came about."""
     found = list(_about_the_run(before.get("run") or {}, after.get("run") or {}))
+    is_first = (after.get("run") or {}).get("attempt", 0) <= 1
     for condition in after.get("conditions") or []:
         said = _said(condition, before)
         if condition["status"] == "True" and said != condition["reason"]:
-            found += _announce(condition, said)
+            found += _announce(condition, said, is_quiet=said in ASKED_FOR or (said in QUIET and is_first))
     return found
 
 
@@ -63,8 +64,11 @@ def _about_the_run(before: dict[str, Any], after: dict[str, Any]) -> Iterator[An
         yield Announcement("Normal", "JobRemoved", "Remove", note)
 
 
-def _announce(condition: dict[str, Any], said: str | None) -> Iterator[Announcement]:
-    """said: reason that the condition had before; None when it was not True."""
+def _announce(condition: dict[str, Any], said: str | None, *, is_quiet: bool) -> Iterator[Announcement]:
+    """said: reason that the condition had before; None when it was not True.
+
+    is_quiet: that the trainer is at work now needs no Event, as nothing else was to be expected.
+    """
     reason, note = condition["reason"], clip(condition.get("message") or condition["reason"], MAX_NOTE)
     match condition["type"]:
         case "Stalled":
@@ -73,7 +77,7 @@ def _announce(condition: dict[str, Any], said: str | None) -> Iterator[Announcem
             yield Announcement("Normal", reason, "Finish", note)
         case "Suspended":
             yield Announcement("Normal", reason, "Suspend", note)
-        case "Reconciling" if reason == RUNNING and said is not None and said not in QUIET | ASKED_FOR:
+        case "Reconciling" if reason == RUNNING and said is not None and not is_quiet:
             yield Announcement("Normal", reason, "Run", note)
         case "Reconciling" if reason in ASKED_FOR:
             yield Announcement("Normal", reason, "Run", note)

@@ -184,13 +184,19 @@ _ADMISSION = (
         you="create the finetune in another namespace",
     ),
     _Known(
-        r'(User "[^"]+" cannot \w+ resource "[^"]+")', "OperatorForbidden",
+        r'(User "(?!system:node:)[^"]+" cannot \w+ resource "[^"]+")', "OperatorForbidden",
         "The operator may not do it: {0}",
         platform="install the roles of the operator's chart for this namespace",
     ),
 )  # fmt: skip
 
 _NODES = (
+    _Known(
+        # For a moment after the pod was bound, the API server does not know yet what its node may read.
+        r'User "system:node:([^"]+)" cannot \w+ resource "([^"]+)"', "VolumeNotMounted",
+        "Node {0} may not read the {1} of the pod yet",
+        platform=f"if it lasts, see the node's credentials; {_MENDS}",
+    ),
     _Known(
         r'no runtime for "([^"]+)" is configured', "RuntimeHandlerMissing",
         "The container runtime of the node has no handler {0}, which the pod's RuntimeClass names",

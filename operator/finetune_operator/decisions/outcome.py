@@ -126,7 +126,7 @@ def _gate_failed(situation: Situation, report: Report) -> FinetuneStatus:
         f"Run {number} did not pass its gates: {_failed_gates(report.measured)}.{_low_power(report.measured)}"
     )
     fate = _fate(report.artifact, situation.status.artifact, number)
-    hint = "Change the spec, the data or the gates."
+    hint = "You: change the spec, the data or the gates."
     verdicts = (
         Verdict("GatePassed", "False", GATE_NOT_PASSED, text),
         _published_although(report.artifact, fate),

@@ -144,6 +144,12 @@ def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
         return _next_attempt_words(situation, run, last)
     if before is not None and before.reason in {JOB_RECREATED, REPORT_LOST, RESUMED}:
         return before.reason, before.message
+    if run.pod_ended:
+        # Its pod is gone already; why it ended was told before.
+        return (
+            STARTING,
+            f"Another attempt of run {run.number} comes up. It {where_it_goes_on(situation, run)}.",
+        )
     return STARTING, starting_message(run.job)
 
 

@@ -52,7 +52,9 @@ def refuse_arguments_that_the_trainer_would_refuse(situation: Situation) -> Step
     try:
         check_args(situation.spec)
     except Refused as refused:
-        told = f"The spec is not valid: {refused.message} ({refused.hint}). Correct it and apply it again."
+        told = (
+            f"The spec is not valid: {refused.message} ({refused.hint}). You: correct it and apply it again."
+        )
         raise Stalled("InvalidSpec", told) from refused
     return None
 
@@ -64,8 +66,8 @@ def refuse_code_that_is_not_allowed(situation: Situation) -> Step | None:
     if situation.is_let_through:
         return None
     told = (
-        "`model.trustRemoteCode` is not allowed here. Take a model without code of its own, or let an"
-        " administrator set the chart's allowRemoteCode."
+        "`model.trustRemoteCode` is not allowed here. You: take a model without code of its own."
+        " Platform team: or set the chart's allowRemoteCode."
     )
     raise Stalled("RemoteCodeNotAllowed", told)
 
@@ -101,7 +103,7 @@ def refuse_names_that_are_taken(situation: Situation) -> Step | None:
         if thing is not None and not is_controlled_by(thing, situation.uid):
             message = (
                 f"{kind} {name_of(thing)} exists and does not belong to this finetune, which needs the name."
-                f" Delete that {kind}, or give the finetune another name."
+                f" You: delete that {kind}, or give the finetune another name."
             )
             raise Stalled(NAME_TAKEN, message)
     return None

@@ -1,10 +1,11 @@
 """A run whose pod has begun: the rules of `plan` while it works, says nothing, or cannot be asked."""
 
 from finetune_api.status import Run
+from finetune_operator.decisions.attempts import was_interrupted
 from finetune_operator.decisions.deadlines import seconds_left
 from finetune_operator.decisions.objects import uid_of
 from finetune_operator.decisions.observed import LiveProgress, Object
-from finetune_operator.decisions.pods import ends_its_job, is_running, unfinished_pod
+from finetune_operator.decisions.pods import ends_its_job, is_running, newest_finished, unfinished_pod
 from finetune_operator.decisions.running import (
     NODE_NOT_READY,
     STUCK,
@@ -36,7 +37,7 @@ def poll_seconds(waited: float) -> float:
 
 def await_the_end_of_the_job(situation: Situation) -> Step | None:
     """The last pod has ended, and the Job will say so in a moment: until then nothing changes."""
-    if not any(map(ends_its_job, situation.observed.pods)):
+    if not _was_the_last(situation):
         return None
     before = situation.status
     run = before.run or situation.run
@@ -45,6 +46,14 @@ def await_the_end_of_the_job(situation: Situation) -> Step | None:
         progress=before.progress,
     )  # fmt: skip
     return Step(status, requeue_after_seconds=SHORTEST_POLL_SECONDS)
+
+
+def _was_the_last(situation: Situation) -> bool:
+    """Whether no other attempt follows those that have ended."""
+    pods = situation.observed.pods
+    last = newest_finished(pods) if unfinished_pod(pods) is None else None
+    used_up = situation.run.retries > situation.spec.limits.retries
+    return any(map(ends_its_job, pods)) or (used_up and last is not None and not was_interrupted(last))
 
 
 def show_that_its_node_does_not_answer(situation: Situation) -> Step | None:

@@ -120,7 +120,7 @@ def _explain(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_context=False)
     told = [f"spec{_path(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in found[:_SHOWN_ERRORS]]
     more = f" (and {len(found) - _SHOWN_ERRORS} more)" if len(found) > _SHOWN_ERRORS else ""
-    return f"The spec is not valid: {'; '.join(told)}{more}. Correct it and apply it again."
+    return f"The spec is not valid: {'; '.join(told)}{more}. You: correct it and apply it again."
 
 
 def _path(location: tuple[int | str, ...]) -> str:
