@@ -30,7 +30,10 @@ def results(request: pytest.FixtureRequest, the_laboratory: Laboratory) -> dict[
     wanted = {
         item.callspec.params.get("experiment") for item in request.session.items if hasattr(item, "callspec")
     }
-    return {e.name: _begin(the_laboratory, e) for e in EXPERIMENTS if e in wanted}
+    found = [experiment for experiment in EXPERIMENTS if experiment in wanted]
+    for experiment in found:
+        experiment.prepare()
+    return {experiment.name: _begin(the_laboratory, experiment) for experiment in found}
 
 
 def _begin(lab: Laboratory, experiment: Experiment) -> Future[Result]:

@@ -6,6 +6,7 @@ from tests.faults.clocks import CLOCKS
 from tests.faults.kills import KILLS
 from tests.faults.laboratory import Experiment, Laboratory, Lives
 from tests.faults.leaders import LEADERS
+from tests.faults.misuse import MISUSE
 from tests.faults.network import NETWORK
 
 
@@ -14,4 +15,4 @@ def _without_fault(lab: Laboratory) -> Lives:
     return [(scenario, outcome.result()) for scenario, outcome in lives]
 
 
-EXPERIMENTS = (Experiment("none", _without_fault), *KILLS, *NETWORK, *BY_HAND, *LEADERS, *CLOCKS)
+EXPERIMENTS = (Experiment("none", _without_fault), *KILLS, *NETWORK, *BY_HAND, *LEADERS, *CLOCKS, *MISUSE)

@@ -55,6 +55,8 @@ class Experiment:
     run: "Callable[[Laboratory], Lives]"
     attempts_differ: bool = False
     """Whether the fault takes attempts, so that their number is not compared."""
+    prepare: Callable[[], object] = lambda: None
+    """Called in the main thread before any experiment begins."""
 
 
 @dataclass

@@ -90,6 +90,7 @@ EVERY_SCENARIO: tuple[Scenario, ...] = (
     finds_bad_data,
     gets_another_spec,
     is_evicted,
+    is_suspended_and_resumed,
 )
 
 

@@ -52,7 +52,7 @@ def _strings(schema: Schema) -> st.SearchStrategy[str]:
         )
     else:
         right = st.text(min_size=least, max_size=min(most, 60))
-    return st.one_of(right, right, right, st.sampled_from(HOSTILE))
+    return st.one_of(right, right, right, right, st.sampled_from(HOSTILE))
 
 
 def _integers(schema: Schema) -> st.SearchStrategy[int]:
