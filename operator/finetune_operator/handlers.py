@@ -43,8 +43,10 @@ def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
 async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
     """Queue a finetune unless nothing is left to do, or the event is the echo of the operator's own write."""
     memo.seen(names.KIND)
+    key, views = key_of(dict(event["object"])), memo.memory.views
+    if event["type"] != "DELETED" and views.knows(names.KIND, key, event["object"]):
+        return
     finetune = trimmed(event["object"])
-    key, views = key_of(finetune), memo.memory.views
     if event["type"] == "DELETED":
         memo.memory.forget(key)
         views.forget(key, uid_of(finetune))
@@ -80,8 +82,10 @@ async def pod_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
 
 def _child_changed(kind: str, event: kopf.RawEvent, memo: Shared) -> None:
     memo.seen(kind)
-    child = trimmed(event["object"])
-    key = Key(child["metadata"]["namespace"], child["metadata"]["labels"][names.LABEL_FINETUNE])
-    tell = memo.memory.views.lost if event["type"] == "DELETED" else memo.memory.views.saw
-    if tell(kind, key, child):
+    metadata, views = event["object"]["metadata"], memo.memory.views
+    key = Key(metadata["namespace"], metadata["labels"][names.LABEL_FINETUNE])
+    if event["type"] != "DELETED" and views.knows(kind, key, event["object"]):
+        return
+    tell = views.lost if event["type"] == "DELETED" else views.saw
+    if tell(kind, key, trimmed(event["object"])):
         memo.queue.add_after(key, GATHER_SECONDS)

@@ -13,6 +13,8 @@ from finetune_operator.settings import Settings
 
 CHUNK_SIZE = 500
 WATCH_REQUEST_SECONDS = 30.0
+# Kopf keeps a task for each object so long after its last event: after a restart, for all of them at once.
+IDLE_TASK_SECONDS = 0.5
 
 
 async def watch(
@@ -50,6 +52,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.networking.request_timeout = WATCH_REQUEST_SECONDS
+    settings.queueing.idle_timeout = IDLE_TASK_SECONDS
     settings.watching.chunk_size = CHUNK_SIZE
     settings.watching.label_selectors["batch", "v1", "jobs"] = names.LABEL_FINETUNE
     settings.watching.label_selectors["", "v1", "pods"] = names.LABEL_FINETUNE

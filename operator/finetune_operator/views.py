@@ -7,7 +7,7 @@ explain the look, and every `REREAD_SECONDS` anyway.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
@@ -73,6 +73,18 @@ class Views:
         self._entries: dict[Key, _Entry] = {}
         self._settled: dict[Key, Object] = {}
         """Metadata of finetunes that nothing is left to do for: their children are of no interest."""
+
+    def knows(self, kind: str, key: Key, thing: Mapping[str, Any]) -> bool:
+        """Whether it is no newer than what is kept, as the echo of an own write: not worth to be trimmed."""
+        with self._lock:
+            entry, settled = self._entries.get(key), self._settled.get(key)
+            if kind == names.KIND:
+                known = (entry.finetune if entry else None) or settled
+            elif settled is not None:
+                return True
+            else:
+                known = entry.children.get((kind, thing["metadata"]["name"])) if entry else None
+        return known is not None and not _is_newer(thing, known)
 
     def saw(self, kind: str, key: Key, thing: Object) -> bool:
         """A watch has shown the object; whether it says something new, so that somebody should look."""
@@ -220,7 +232,7 @@ class Views:
         return entry.finetune is not None
 
 
-def _is_newer(thing: Object, known: Object) -> bool:
+def _is_newer(thing: Mapping[str, Any], known: Object) -> bool:
     """Versions are numbers that grow over all objects; where they are not, the last one told is believed."""
     version, before = (str(each["metadata"].get("resourceVersion")) for each in (thing, known))
     if version.isdecimal() and before.isdecimal():

@@ -41,6 +41,8 @@ def thing(
 
 def test_an_older_event_does_not_replace_an_own_write(views: Views) -> None:
     views.wrote(KEY, thing("one", 10))
+    assert views.knows(KIND, KEY, thing("one", 10))
+    assert not views.knows(KIND, KEY, thing("one", 11))
     assert not views.saw(KIND, KEY, thing("one", 9))
     assert not views.saw(KIND, KEY, thing("one", 10))
     view = views.take(KEY)
@@ -103,6 +105,7 @@ def test_pods_of_a_deleted_finetune_are_known_to_the_next_of_its_name(views: Vie
 def test_a_settled_finetune_keeps_no_children_and_hears_of_its_next_change(views: Views) -> None:
     views.saw("Job", KEY, thing("one-1", 5, kind="Job"))
     views.settle(KEY, thing("one", 6))
+    assert views.knows("Job", KEY, thing("one-1", 7, kind="Job"))
     assert not views.saw("Job", KEY, thing("one-1", 7, kind="Job"))
     assert not views.saw(KIND, KEY, thing("one", 6))
     assert views._entries == {}
