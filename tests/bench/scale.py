@@ -141,10 +141,11 @@ def _reports(bench: Bench, reporting: Sequence[str], seconds: float) -> dict[str
     posted = posts.post(bench.load, bench.operator, reporting, seconds)
     cost = costs.between(first, bench.reading())
     writes = cost.requests.get(f"{names.KIND} update", 0.0)
-    accepted = posted.answers.get(200, 0)
+    accepted, throttled = posted.answers.get(200, 0), posted.answers.get(429, 0)
     return {
         "reports_per_second": posted.accepted_per_second,
-        "reports_refused": float(sum(posted.answers.values()) - accepted),
+        "reports_throttled_per_second": throttled / posted.seconds,
+        "reports_refused": float(sum(posted.answers.values()) - accepted - throttled),
         "report_cpu_ms": cost.cpu_seconds.get("operator", 0.0) * 1000 / max(1, accepted),
         "status_writes_per_10_seconds": writes / len(reporting) / (cost.seconds / 10),
     }
