@@ -26,34 +26,34 @@ def _paused(spec: world.Object) -> world.Object:
 def _running(spec: world.Object = KEPT, **live: Any) -> world.Object:
     """A finetune whose pod trains."""
     told = world.live("Training", Progress(percent=42, step=84), 60, **live)
-    return _then(world.started(spec), pods=(world.a_running_pod(),), live=told, job=_job(spec))
+    return then(world.started(spec), pods=(world.a_running_pod(),), live=told, job=job_of(spec))
 
 
-def _job(spec: world.Object) -> world.Object:
+def job_of(spec: world.Object) -> world.Object:
     return world.a_job(spec=spec, status={"active": 1})
 
 
-def _look(finetune: world.Object, **parts: Any) -> Observed:
+def look(finetune: world.Object, **parts: Any) -> Observed:
     spec = {k: v for k, v in finetune["spec"].items() if k != "suspend"}
     return world.a_look(finetune, **{"config": world.a_config(spec), **parts})
 
 
-def _then(finetune: world.Object, **parts: Any) -> world.Object:
-    return {**finetune, "status": world.decide(_look(finetune, **parts)).status}
+def then(finetune: world.Object, **parts: Any) -> world.Object:
+    return {**finetune, "status": world.decide(look(finetune, **parts)).status}
 
 
 def _suspended(finetune: world.Object) -> world.Object:
     """The finetune, suspended, after its Job has gone."""
-    return _then(world.edited(finetune, _paused(finetune["spec"])))
+    return then(world.edited(finetune, _paused(finetune["spec"])))
 
 
-def _checkpointed() -> world.Object:
+def checkpointed() -> world.Object:
     return _running(checkpoint_step=50, checkpoint_at=world.at(50))
 
 
 def test_suspending_takes_the_job_away_and_says_that_the_pod_may_save_a_checkpoint() -> None:
     finetune = world.edited(_running(), _paused(KEPT))
-    decision = world.decide(_look(finetune, job=_job(KEPT), pods=(world.a_running_pod(),)))
+    decision = world.decide(look(finetune, job=job_of(KEPT), pods=(world.a_running_pod(),)))
     assert [(d.kind, d.name) for d in decision.delete] == [("Job", "vdr-1")]
     assert world.said(decision.status, "Reconciling") == (
         "True",
@@ -65,13 +65,13 @@ def test_suspending_takes_the_job_away_and_says_that_the_pod_may_save_a_checkpoi
     )
     assert (decision.status["phase"], decision.status["progress"]["percent"]) == ("Training", 42)
     again = world.decide(
-        _look({**finetune, "status": decision.status}, job=GOING, pods=(world.a_running_pod(),))
+        look({**finetune, "status": decision.status}, job=GOING, pods=(world.a_running_pod(),))
     )
     assert (again.status, again.delete, again.create) == (decision.status, (), ())
 
 
 def test_a_suspended_run_keeps_its_numbers_and_costs_nothing() -> None:
-    finetune = _suspended(_checkpointed())
+    finetune = _suspended(checkpointed())
     status, run = finetune["status"], finetune["status"]["run"]
     words = f"Once spec.suspend is false, run 1 {GOES_ON}"
     assert world.said(status, "Suspended") == ("True", "Suspended", words)
@@ -80,7 +80,7 @@ def test_a_suspended_run_keeps_its_numbers_and_costs_nothing() -> None:
     assert (status["phase"], status["progress"]["percent"]) == ("Suspended", 42)
     assert (run["number"], run["interruptions"], run.get("vainInterruptions", 0)) == (1, 1, 0)
     assert is_settled(finetune)
-    assert world.decide(_look(finetune)) == Plan(status)
+    assert world.decide(look(finetune)) == Plan(status)
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_it_is_said_when_progress_is_lost(spec: world.Object, fate: str) -> None
 
 
 def test_a_resumed_run_gets_its_next_job_under_the_same_name() -> None:
-    finetune = world.edited(_suspended(_checkpointed()), KEPT)
-    decision = world.decide(_look(finetune))
+    finetune = world.edited(_suspended(checkpointed()), KEPT)
+    decision = world.decide(look(finetune))
     assert world.all_objects(decision.create) == ["Job/vdr-1"]
     words = f"Run 1 was resumed as Job vdr-1: it {GOES_ON}"
     assert world.said(decision.status, "Reconciling") == ("True", "Resumed", words)
     assert world.verdicts(decision.status, "Suspended") == [None]
     assert decision.status["run"]["number"] == 1
-    later = _then(
-        {**finetune, "status": decision.status}, job=_job(KEPT), pods=(world.a_pod("vdr-1-b", created=700),)
+    later = then(
+        {**finetune, "status": decision.status}, job=job_of(KEPT), pods=(world.a_pod("vdr-1-b", created=700),)
     )
     assert world.said(later["status"], "Reconciling") == ("True", "Resumed", words)
     assert later["status"]["run"]["attempt"] == 2
@@ -112,15 +112,15 @@ def test_a_resumed_run_gets_its_next_job_under_the_same_name() -> None:
 
 def test_a_run_that_is_resumed_while_its_job_still_goes_waits_until_it_is_gone() -> None:
     stopping = world.edited(_running(), _paused(KEPT))
-    stopping = _then(stopping, job=_job(KEPT), pods=(world.a_running_pod(),))
+    stopping = then(stopping, job=job_of(KEPT), pods=(world.a_running_pod(),))
     back = world.edited(stopping, KEPT)
     going = world.a_job(spec=KEPT, deletionTimestamp=world.time(500))
-    decision = world.decide(_look(back, job=going, pods=(world.a_running_pod(),)))
+    decision = world.decide(look(back, job=going, pods=(world.a_running_pod(),)))
     assert (decision.create, decision.delete) == ((), ())
     reconciling = world.said(decision.status, "Reconciling")
     assert reconciling is not None
     assert reconciling[1] == "Resuming"
-    made = world.decide(_look({**back, "status": decision.status}))
+    made = world.decide(look({**back, "status": decision.status}))
     assert world.all_objects(made.create) == ["Job/vdr-1"]
     words = "Run 1 was resumed as Job vdr-1: it starts over, as there is no checkpoint of it yet."
     assert world.said(made.status, "Reconciling") == ("True", "Resumed", words)
@@ -160,15 +160,15 @@ def test_a_finetune_that_is_applied_suspended_gets_no_job_until_it_is_let_go() -
     ids=["pending", "starting", "between two attempts"],
 )
 def test_a_run_whose_pod_does_not_run_is_suspended_too(pod: world.Object) -> None:
-    finetune = world.edited(_then(world.started(), job=JOB, pods=(pod,)), _paused(world.SPEC))
-    decision = world.decide(_look(finetune, job=JOB, pods=(pod,)))
+    finetune = world.edited(then(world.started(), job=JOB, pods=(pod,)), _paused(world.SPEC))
+    decision = world.decide(look(finetune, job=JOB, pods=(pod,)))
     assert [d.name for d in decision.delete] == ["vdr-1"]
-    assert world.verdicts(_then({**finetune, "status": decision.status})["status"], "Suspended") == ["True"]
+    assert world.verdicts(then({**finetune, "status": decision.status})["status"], "Suspended") == ["True"]
 
 
 def test_a_run_that_a_queue_holds_back_is_suspended_too() -> None:
-    finetune = world.edited(_then(world.started(), job=HELD), _paused(world.SPEC))
-    decision = world.decide(_look(finetune, job=HELD))
+    finetune = world.edited(then(world.started(), job=HELD), _paused(world.SPEC))
+    decision = world.decide(look(finetune, job=HELD))
     assert [d.name for d in decision.delete] == ["vdr-1"]
 
 
@@ -177,7 +177,7 @@ def test_a_run_that_is_over_stays_as_it_is(outcome: str) -> None:
     finetune = world.concluded(world.a_report(outcome))
     suspended = world.edited(finetune, _paused(world.SPEC))
     job = world.complete(world.a_job())
-    decision = world.decide(_look(suspended, job=job))
+    decision = world.decide(look(suspended, job=job))
     assert (decision.create, decision.delete) == ((), ())
     assert decision.status["observedGeneration"] == 2
     for part in ("phase", "run", "failure"):
@@ -213,15 +213,15 @@ def test_a_previous_job_is_gone_before_the_next_run_counts_as_suspended() -> Non
 def test_a_job_that_just_ended_is_concluded_and_not_suspended() -> None:
     finetune = world.edited(_running(world.SPEC), _paused(world.SPEC))
     pods = (world.a_finished_pod(message=json.dumps(world.a_report())),)
-    assert world.decide(_look(finetune, job=JOB, pods=pods)).delete == ()
-    assert world.decide(_look(finetune, job=world.complete(JOB), pods=pods)).status["phase"] == "Ready"
+    assert world.decide(look(finetune, job=JOB, pods=pods)).delete == ()
+    assert world.decide(look(finetune, job=world.complete(JOB), pods=pods)).status["phase"] == "Ready"
 
 
 @pytest.mark.parametrize("job", [None, GOING], ids=["gone", "going"])
 def test_a_verdict_that_was_found_while_the_job_went_counts(job: world.Object | None) -> None:
     finetune = world.edited(_running(world.SPEC), _paused(world.SPEC))
     posted = PostedReport(Report.model_validate(world.a_report()), "uid-of-vdr-1-abcde")
-    assert world.decide(_look(finetune, job=job, report=posted)).status["phase"] == "Ready"
+    assert world.decide(look(finetune, job=job, report=posted)).status["phase"] == "Ready"
 
 
 def test_a_pod_that_had_to_be_killed_in_the_end_is_no_failure() -> None:
@@ -229,10 +229,10 @@ def test_a_pod_that_had_to_be_killed_in_the_end_is_no_failure() -> None:
     killed = world.a_finished_pod(137)
     killed["metadata"]["deletionTimestamp"] = world.time(500)
     failed = world.failed(GOING)
-    decision = world.decide(_look(finetune, job=failed, pods=(killed,)))
+    decision = world.decide(look(finetune, job=failed, pods=(killed,)))
     assert world.verdicts(decision.status, "Reconciling", "Stalled") == ["True", None]
     found = world.a_finished_pod(11, json.dumps(world.a_report("Failed")))
-    assert world.decide(_look(finetune, job=failed, pods=(found,))).status["phase"] == "Failed"
+    assert world.decide(look(finetune, job=failed, pods=(found,))).status["phase"] == "Failed"
 
 
 def test_a_spec_that_became_invalid_and_is_suspended_stops_its_job_too() -> None:
@@ -240,64 +240,3 @@ def test_a_spec_that_became_invalid_and_is_suspended_stops_its_job_too() -> None
     decision = world.decide(world.a_look(world.edited(_running(world.SPEC), broken), job=JOB))
     assert world.verdicts(decision.status, "Stalled") == ["True"]
     assert [d.name for d in decision.delete] == ["vdr-1"]
-
-
-def test_a_job_that_a_queue_holds_back_waits_without_a_limit() -> None:
-    decision = world.decide(_look(world.started(), job=HELD, now=world.at(100_000)))
-    assert (decision.status["phase"], decision.delete) == ("Pending", ())
-    assert world.said(decision.status, "Reconciling") == (
-        "True",
-        "Queued",
-        "Job vdr-1 is held back. Whoever has suspended it, a queue perhaps, decides when it begins.",
-    )
-
-
-def test_what_the_queue_says_about_the_job_is_told() -> None:
-    spec = world.changed(world.SPEC, "runtime.queueName", "team-a")
-    job = {**world.a_job(spec=spec), "spec": {"suspend": True}}
-    own = {
-        **world.an_event(job, "Suspended", "Job suspended", seconds=9),
-        "source": {"component": "job-controller"},
-    }
-    events = (
-        world.an_event(job, "Stopped", "Preempted to accommodate a workload", type_="Normal"),
-        world.an_event(world.a_pod(), "Other", "of something else", seconds=8),
-        own,
-    )
-    said = world.said(world.decide(_look(world.started(spec), job=job, events=events)).status, "Reconciling")
-    assert said is not None
-    assert said[2] == (
-        "Job vdr-1 is held back. Queue team-a (spec.runtime.queueName) decides when it begins."
-        " It says: Preempted to accommodate a workload."
-    )
-
-
-def test_a_job_that_a_queue_takes_back_keeps_what_is_known() -> None:
-    finetune = _then(_checkpointed(), job={**_job(KEPT), "spec": {"suspend": True}})
-    status = finetune["status"]
-    assert (status["phase"], status["progress"]["percent"]) == ("Pending", 42)
-    assert (status["run"]["interruptions"], status["run"]["checkpointStep"]) == (1, 50)
-
-
-def test_the_time_in_the_queue_does_not_count_as_waiting_for_a_pod() -> None:
-    job = world.a_job(status={"startTime": world.time(50_000)})
-    event = world.an_event(job, "FailedCreate", "exceeded quota: none", seconds=50_001)
-    finetune = _then(world.started(), job=HELD)
-    for seconds, stalled in ((53_599, None), (53_600, "True")):
-        look = _look(finetune, job=job, events=(event,), now=world.at(seconds))
-        assert world.verdicts(world.decide(look).status, "Stalled") == [stalled]
-
-
-def test_an_interruption_is_told_as_one_that_counts_no_retry() -> None:
-    disrupted = world.a_finished_pod(
-        143, conditions=[{"type": "DisruptionTarget", "status": "True", "message": "evicted by hand"}]
-    )
-    decision = world.decide(_look(_checkpointed(), job=_job(KEPT), pods=(disrupted,)))
-    assert world.said(decision.status, "Reconciling") == (
-        "True",
-        "Interrupted",
-        (
-            "Pod vdr-1-abcde was taken off its node: evicted by hand. That counts as no retry."
-            " The run goes on from the checkpoint of step 50, so that 34 steps are done again."
-        ),
-    )

@@ -77,8 +77,8 @@ class Life:
         self.seconds += SECONDS
         if self.pod is not None and self.pod["status"]["phase"] == "Running":
             self.ran[self.run] = self.ran.get(self.run, 0) + SECONDS
-        for name, job in list(self.jobs.items()):
-            if "deletionTimestamp" in job["metadata"]:
+        for name, going in list(self.jobs.items()):
+            if "deletionTimestamp" in going["metadata"]:
                 del self.jobs[name]
                 self.pods.pop(name, None)
         job = self.job
