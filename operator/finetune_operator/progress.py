@@ -36,7 +36,7 @@ def follow(
         return live
     if before.pod_uid != live.pod_uid:
         return live if live.pod_order > before.pod_order else None
-    if _said_at(live) < _said_at(before) and _reached(live) <= _reached(before):
+    if status.last_updated_time < _said_at(before) and _reached(live) <= _reached(before):
         return None
     return _onwards(before, live)
 

@@ -84,8 +84,14 @@ class Deployment:
         self._stack = contextlib.ExitStack()
         self._tls = ssl.create_default_context(cafile=str(self.cluster.folder.pki / "ca.crt"))
 
-    def start(self, *, command: tuple[str, ...] = (), fault: Fault | None = None, **settings: str) -> Replica:
-        """One more, ready. command: in place of `finetune-operator`; settings: further variables."""
+    def start(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        command: tuple[str, ...] = (),
+        fault: Fault | None = None,
+    ) -> Replica:
+        """One more, ready. settings: further variables; command: in place of `finetune-operator`."""
         name = f"operator-{len(self.replicas)}"
         proxy = self._stack.enter_context(self.proxies.proxy(self.cluster.server, self._tls))
         health, reports = self._stack.enter_context(reserve(2))
@@ -93,7 +99,7 @@ class Deployment:
         self._make_pod(name, reports)
         own = {
             **self.settings,
-            **settings,
+            **(settings or {}),
             "FINETUNE_REPORT_URL": self.service.url,
             "FINETUNE_POD_NAME": name,
             "KUBECONFIG": str(self._kubeconfig(name, proxy)),
@@ -110,10 +116,17 @@ class Deployment:
         operator.start()
         return replica
 
-    def start_leader(self) -> Replica:
-        replica = self.start()
+    def start_leader(
+        self, settings: Mapping[str, str] | None = None, *, command: tuple[str, ...] = ()
+    ) -> Replica:
+        replica = self.start(settings, command=command)
         replica.operator.await_leading()
         return replica
+
+    def leader(self) -> Replica | None:
+        """The replica that says it leads."""
+        running = [replica for replica in self.replicas if replica.operator.process is not None]
+        return next((replica for replica in running if replica.leads()), None)
 
     def holder(self) -> str:
         """The pod that holds the Lease; empty when it was handed back."""

@@ -10,10 +10,11 @@ import pytest
 from tests.cluster.waiting import eventually
 from tests.ha.replicas import Deployment, seconds_until
 from tests.operator.conftest import Finetunes
+from tests.operator.process import QUICK_LEASE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-REPETITIONS = 5
+REPETITIONS = 3
 FAILOVER_SECONDS = 20.0
 LOST = 3
 
@@ -72,7 +73,8 @@ def test_a_leader_that_was_stopped_for_longer_than_the_lease_ends_and_never_acts
 def test_nothing_is_done_twice_when_the_leader_is_killed_amid_fifty_finetunes(
     operators: Deployment, finetunes: Finetunes
 ) -> None:
-    old, _ = operators.start_leader(), operators.start()
+    old = operators.start_leader(QUICK_LEASE)
+    operators.start(QUICK_LEASE)
     for number in range(50):
         finetunes.apply("succeed", f"f-{number}")
     eventually(lambda: len(old.writes()) > 60, "the leader is at work")

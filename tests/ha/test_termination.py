@@ -70,6 +70,7 @@ def without_answers(leader: Replica, finetunes: Finetunes) -> Iterator[None]:
     finetunes.apply("hold")
     asked = len(leader.proxy.calls)
     eventually(lambda: len(leader.proxy.calls) > asked, "it waits for an answer")
+    assert leader.leads(), "its metrics are there, as its health is"
     yield
 
 

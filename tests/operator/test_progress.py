@@ -116,6 +116,13 @@ def test_a_pod_whose_clock_was_set_back_is_heard_with_its_next_step_or_phase(run
     assert (run.step, run.live.phase) == (21, "Evaluating")
 
 
+def test_pods_are_heard_whatever_our_own_clock_does(run: Run) -> None:
+    """It steps an hour ahead and then back by two, while the pod evaluates and its clock is right."""
+    for second, step in enumerate([0, 3600, 3600, -3600, -3600, 0], start=1):
+        assert run.hear(None, said=second, came=second + step, phase="Evaluating", encoded_inputs=second)
+        assert run.live.changed_at == after(second + step)
+
+
 def test_what_a_report_leaves_out_stays(run: Run) -> None:
     run.hear(20, said=10, resumed_step=5, checkpoint_step=15)
     run.hear(None, said=20, phase="Evaluating", encoded_inputs=100)
