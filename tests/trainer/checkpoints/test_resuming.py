@@ -72,7 +72,7 @@ def test_a_text_model_is_trained_on_bit_by_bit(
 @pytest.mark.parametrize(
     ("fixture", "model"),
     [
-        ("clip", {}),
+        pytest.param("clip", {}, marks=pytest.mark.slow),
         pytest.param("clip", LORA, marks=pytest.mark.slow),
         pytest.param("vision", {"pooling": "Mean"}, marks=pytest.mark.slow),
         ("vision", {"pooling": "Mean", **LORA}),
@@ -198,6 +198,7 @@ def test_the_best_weights_and_patience_are_kept(
     assert_same(resumed, whole)
 
 
+@pytest.mark.slow
 def test_a_judgement_that_a_stop_left_out_may_end_the_training(
     text_model: Path, places: Places, tmp_path: Path
 ) -> None:
