@@ -96,3 +96,10 @@ def test_every_reason_that_is_explained_is_given_somewhere() -> None:
     code = "\n".join(path.read_text() for path in sources)
     assert reasons
     assert {reason for reason in reasons if f'"{reason}"' not in code} == set()
+
+
+def test_every_reason_that_the_operator_gives_is_explained() -> None:
+    page = (ROOT / "docs/reasons.md").read_text()
+    code = "".join(path.read_text() for path in (ROOT / "operator/finetune_operator/decisions").glob("*.py"))
+    raised = re.findall(r'(?:Stalled|Waiting)\(\s*"([A-Z][A-Za-z]+)"|\breason="([A-Z][A-Za-z]+)"', code)
+    assert {word for words in raised for word in words if word and f"`{word}`" not in page} == set()

@@ -158,7 +158,7 @@ def _fill_s3(s3: S3, root: Path) -> None:
     made = root / "forms"
     for name, pairs in (("train", SPLIT.train), ("test", SPLIT.test)):
         write_parquet(made / f"forms/{name}/rows.parquet", tables.forms(pairs))
-    for bucket in ("team-data", "team-models"):
+    for bucket in ("team-data", "team-models", "team-scratch"):
         s3.make(bucket)
     s3.put("team-data", _files(made))
 

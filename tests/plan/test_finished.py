@@ -161,7 +161,7 @@ def test_a_failure_is_told_in_the_words_of_the_report() -> None:
     assert world.said(status, "Stalled") == (
         "True",
         "ColumnMissing",
-        "column 'image' is not in pages. You: name one that is.",
+        "column 'image' is not in pages. You: Name one that is.",
     )
     assert world.said(status, "Published") == ("False", "ColumnMissing", "Run 1 published nothing.")
     assert world.said(status, "GatePassed") == (

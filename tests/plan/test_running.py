@@ -173,7 +173,7 @@ def test_a_failed_attempt_is_told_in_the_words_of_its_report() -> None:
         "True",
         "ColumnMissing",
         (
-            "column 'image' is not in pages. You: name one that is."
+            "column 'image' is not in pages. You: Name one that is."
             " Retry 1 of 3 comes."
             " The run starts over, as its progress is lost without spec.runtime.checkpoints."
         ),

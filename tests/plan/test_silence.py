@@ -101,9 +101,3 @@ def test_a_pod_within_its_grace_is_looked_at_when_that_is_over() -> None:
 def test_a_pod_that_never_began_can_be_lost_with_its_node_too() -> None:
     pod = world.being_deleted(_with_conditions(world.a_waiting_pod("ContainerCreating")), 500)
     assert _told(_decide(pod))[0] == "NodeLost"
-
-
-def test_a_job_whose_deletion_waits_for_a_lost_node_says_so() -> None:
-    pod = world.being_deleted(_with_conditions(world.a_running_pod()), 500)
-    look = world.a_look(world.started(), job=world.being_deleted(JOB), config=world.a_config(), pods=(pod,))
-    assert _told(world.decide(look))[0] == "NodeLost"

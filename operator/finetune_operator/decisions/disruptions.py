@@ -22,7 +22,7 @@ class Disruption:
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
     reason: str
     what: str
     you: str = ""
@@ -30,30 +30,30 @@ class _Known:
 
 
 # Reason in the pod's status, or of its condition DisruptionTarget.
-_KNOWN = {
-    "Evicted": _Known("Evicted", "was evicted by its node"),
-    "Preempting": _Known("Preempted", "made way for a pod that the node cannot do without"),
-    "Terminated": _Known("NodeShutdown", "was stopped, because its node shuts down"),
-    "Shutdown": _Known("NodeShutdown", "was stopped, because its node shuts down"),
-    "NodeShutdown": _Known("NodeShutdown", "was stopped, because its node shuts down"),
-    "NodeLost": _Known("NodeLost", "is lost with its node", platform="see what became of the node"),
-    "PreemptionByScheduler": _Known(
+KNOWN = {
+    "Evicted": Known("Evicted", "was evicted by its node"),
+    "Preempting": Known("Preempted", "made way for a pod that the node cannot do without"),
+    "Terminated": Known("NodeShutdown", "was stopped, because its node shuts down"),
+    "Shutdown": Known("NodeShutdown", "was stopped, because its node shuts down"),
+    "NodeShutdown": Known("NodeShutdown", "was stopped, because its node shuts down"),
+    "NodeLost": Known("NodeLost", "is lost with its node", platform="see what became of the node"),
+    "PreemptionByScheduler": Known(
         "Preempted", "made way for a pod of higher priority",
         you="give it a higher spec.runtime.pod.priorityClassName", platform="or add a node",
     ),
-    "EvictionByEvictionAPI": _Known(
+    "EvictionByEvictionAPI": Known(
         "Drained", "was evicted through the API, as when a node is drained",
         platform="a PodDisruptionBudget would have held it back",
     ),
-    "DeletionByTaintManager": _Known(
+    "DeletionByTaintManager": Known(
         "NodeTainted", "was taken off its node because of a NoExecute taint",
         platform="see `kubectl describe node`: it may be out of order, or no longer answer",
     ),
-    "DeletionByDeviceTaintManager": _Known(
+    "DeletionByDeviceTaintManager": Known(
         "NodeTainted", "was taken off its node, because one of its devices is tainted",
         platform="see the taints of the node's devices",
     ),
-    "DeletionByPodGC": _Known(
+    "DeletionByPodGC": Known(
         "NodeLost", "is lost with its node", platform="see what became of the node"
     ),
 }  # fmt: skip
@@ -71,8 +71,8 @@ def disruption_of(pod: Object) -> Disruption:
     """Of a pod for which `is_disrupted` holds."""
     condition = true_condition(pod, "DisruptionTarget") or {}
     # The kubelet's own condition says no more than that it was the kubelet.
-    key = _reason_in_status(pod) if _reason_in_status(pod) in _KNOWN else condition.get("reason")
-    known = _KNOWN.get(str(key), _Known("Interrupted", "was taken off its node"))
+    key = _reason_in_status(pod) if _reason_in_status(pod) in KNOWN else condition.get("reason")
+    known = KNOWN.get(str(key), Known("Interrupted", "was taken off its node"))
     told = without_credentials(
         pod["status"].get("message") or condition.get("message") or "no reason is given"
     )

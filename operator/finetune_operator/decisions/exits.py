@@ -27,7 +27,7 @@ OUT_OF_MEMORY = next_step(you=f"{_LOWER_MEMORY}; the change of the spec starts t
 WRONG_IMAGE = next_step(
     you="use a trainer image of the operator's version in spec.runtime.image, or none for the operator's own"
 )
-_BY_CODE = {
+BY_CODE = {
     ExitCode.DONE: Exit(
         "ReportMissing", "the trainer ended well but left no Report", next_step(you=RERUN)
     ),
@@ -79,7 +79,7 @@ def exit_of(code: int) -> Exit:
     """What the exit code says."""
     if code in _NOT_OURS:
         return _NO_COMMAND
-    known = _BY_CODE.get(ExitCode(code)) if code in set(ExitCode) else None
+    known = BY_CODE.get(ExitCode(code)) if code in set(ExitCode) else None
     return known or _by_signal(code)
 
 

@@ -29,7 +29,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
     """Words that are known. {0}, {1} are the pattern's groups, {namespace} the finetune's."""
 
     pattern: str
@@ -44,34 +44,34 @@ _MENDS = "the run goes on by itself"
 
 # First hit decides.
 _VOLUMES = (
-    _Known(
+    Known(
         r'persistentvolumeclaim "([^"]+)" not found', "ClaimMissing",
         "PersistentVolumeClaim {0} does not exist in namespace {namespace}",
         you=f"create it, or correct the field of the spec that names it; {_GOES_ON}",
     ),
-    _Known(
+    Known(
         r'persistentvolumeclaim "([^"]+)" is being deleted', "ClaimTerminating",
         "PersistentVolumeClaim {0} is being deleted",
         you="create it again when it is gone, or name another claim in the spec",
     ),
-    _Known(
+    Known(
         r'persistentvolumeclaim "([^"]+)" bound to non-existent persistentvolume "([^"]+)"', "ClaimLost",
         "PersistentVolumeClaim {0} is bound to volume {1}, which is gone",
         you="delete the claim and create it again", platform="see what became of its volume",
     ),
-    _Known(
+    Known(
         r"unbound immediate PersistentVolumeClaims|waiting for a volume to be created", "ClaimNotBound",
         "A PersistentVolumeClaim of this run is not bound to a volume yet",
         you="see `kubectl describe pvc -n {namespace}`",
         platform=f"provide the volume or StorageClass that the claim asks for; {_MENDS}",
     ),
-    _Known(
+    Known(
         r'Multi-Attach error for volume "([^"]+)"\s*(.*)', "VolumeInUse",
         "Volume {0} is attached to another node: {1}",
         you="wait until the pod that uses it has ended, or use a claim with access mode ReadWriteMany",
         platform="if that node is gone, delete its VolumeAttachment",
     ),
-    _Known(
+    Known(
         r"mount volumes.*: (timed out .*|context deadline exceeded)", "VolumeNotMounted",
         "A volume of this run could not be attached or mounted: {0}",
         platform=f"see the storage driver's log and `kubectl get volumeattachment`; {_MENDS}",
@@ -79,7 +79,7 @@ _VOLUMES = (
 )  # fmt: skip
 
 _SECRETS = (
-    _Known(
+    Known(
         r'secret "([^"]+)" not found', "SecretMissing",
         "Secret {0} does not exist in namespace {namespace}",
         you=(
@@ -87,27 +87,27 @@ _SECRETS = (
             f" correct the secretRef; {_GOES_ON}"
         ),
     ),
-    _Known(
+    Known(
         r"couldn't find key (\S+) in Secret [^/\s]+/([^\s:]+)", "SecretKeyMissing",
         "Secret {1} of namespace {namespace} has no key {0}",
         you="add the key to the Secret, or correct the field of the spec that names it",
     ),
-    _Known(
+    Known(
         r"references non-existent secret key: (\S+)", "SecretKeyMissing",
         "A Secret of this run has no key {0}",
         you="add the key to the Secret, or correct the field of the spec that names it",
     ),
-    _Known(
+    Known(
         r'configmap "([^"]+)" not found', "ConfigMapMissing",
         "ConfigMap {0} does not exist in namespace {namespace}",
         you=f"create it, or correct the field of the spec that names it; {_GOES_ON}",
     ),
-    _Known(
+    Known(
         r"couldn't find key (\S+) in ConfigMap [^/\s]+/([^\s:]+)", "ConfigMapKeyMissing",
         "ConfigMap {1} of namespace {namespace} has no key {0}",
         you="add the key to the ConfigMap, or correct the field of the spec that names it",
     ),
-    _Known(
+    Known(
         r"references non-existent config key: (\S+)", "ConfigMapKeyMissing",
         "A ConfigMap of this run has no key {0}",
         you="add the key to the ConfigMap, or correct the field of the spec that names it",
@@ -115,75 +115,75 @@ _SECRETS = (
 )  # fmt: skip
 
 _ADMISSION = (
-    _Known(
+    Known(
         r"exceeded quota: ([^,]+), (requested: .+)", "QuotaExceeded",
         "ResourceQuota {0} of namespace {namespace} has no room: {1}",
         you="wait until others end, or ask for less in spec.runtime",
         platform=f"raise the quota; {_MENDS}",
     ),
-    _Known(
+    Known(
         r"failed quota: ([^:]+): must specify (.+)", "QuotaNeedsResources",
         "ResourceQuota {0} of namespace {namespace} admits only pods that specify {1}",
         you="set that in spec.runtime.resources",
         platform="or give defaults in a LimitRange",
     ),
-    _Known(
+    Known(
         r"status unknown for quota: ([^,]+)", "QuotaNotReady",
         "It is not known yet what ResourceQuota {0} of namespace {namespace} has left",
         platform=f"if it lasts, see the log of kube-controller-manager; {_MENDS}",
     ),
-    _Known(
+    Known(
         r"((?:minimum|maximum) \S+ usage per (?:Container|Pod) is .+|\S+ max limit to request ratio .+)",
         "LimitRangeViolation", "A LimitRange of namespace {namespace} refuses the pod: {0}",
         you="correct spec.runtime.resources (see `kubectl describe limitrange -n {namespace}`)",
         platform="or correct the LimitRange",
     ),
-    _Known(
+    Known(
         r'violates PodSecurity "([^"]+)": (.+)', "PodSecurityViolation",
         "Namespace {namespace} enforces Pod Security {0}, which refuses the pod: {1}",
         you="take out of spec.runtime.pod what it objects to: the trainer itself fits the level restricted",
         platform="or correct the labels of the namespace",
     ),
-    _Known(
+    Known(
         r"ValidatingAdmissionPolicy '([^']+)'(?: with binding '[^']+')? denied request: (.+)",
         "PolicyDenied", "ValidatingAdmissionPolicy {0} refuses it: {1}",
         you="change in the spec what the policy objects to",
         platform="or correct the policy",
     ),
-    _Known(
+    Known(
         r'admission webhook "([^"]+)" denied the request:? ?(.*)', "WebhookDenied",
         "Admission webhook {0} refuses it: {1}",
         you="change in the spec what the webhook objects to",
         platform="or correct its policy",
     ),
-    _Known(
+    Known(
         r'failed calling webhook "([^"]+)": (?:failed to call webhook: )?(.+)', "WebhookUnreachable",
         "Admission webhook {0} has to agree, but does not answer: {1}",
         platform=f"repair the webhook, or set its failurePolicy to Ignore; {_MENDS}",
     ),
-    _Known(
+    Known(
         r'serviceaccounts? "([^"]+)" not found', "ServiceAccountMissing",
         "Service account {0} does not exist in namespace {namespace}",
         you=f"create it, or correct spec.runtime.serviceAccountName; {_GOES_ON}",
     ),
-    _Known(
+    Known(
         r"no PriorityClass with name (\S+) was found", "PriorityClassMissing",
         "PriorityClass {0} does not exist",
         you="name one that `kubectl get priorityclass` shows in spec.runtime.pod.priorityClassName",
         platform="or create it",
     ),
-    _Known(
+    Known(
         r'RuntimeClass "([^"]+)" not found', "RuntimeClassMissing",
         "RuntimeClass {0} does not exist",
         you="name one that `kubectl get runtimeclass` shows in spec.runtime.pod.runtimeClassName",
         platform="or create it",
     ),
-    _Known(
+    Known(
         r"namespace (\S+) because it is being terminated", "NamespaceTerminating",
         "Namespace {0} is being deleted",
         you="create the finetune in another namespace",
     ),
-    _Known(
+    Known(
         r'(User "(?!system:node:)[^"]+" cannot \w+ resource "[^"]+")', "OperatorForbidden",
         "The operator may not do it: {0}",
         platform="install the roles of the operator's chart for this namespace",
@@ -191,30 +191,30 @@ _ADMISSION = (
 )  # fmt: skip
 
 _NODES = (
-    _Known(
+    Known(
         # For a moment after the pod was bound, the API server does not know yet what its node may read.
         r'User "system:node:([^"]+)" cannot \w+ resource "([^"]+)"', "VolumeNotMounted",
         "Node {0} may not read the {1} of the pod yet",
         platform=f"if it lasts, see the node's credentials; {_MENDS}",
     ),
-    _Known(
+    Known(
         r'no runtime for "([^"]+)" is configured', "RuntimeHandlerMissing",
         "The container runtime of the node has no handler {0}, which the pod's RuntimeClass names",
         platform="configure it on the node, or keep such pods away from there",
     ),
-    _Known(
+    Known(
         r"container has runAsNonRoot and (.+)", "ImageRunsAsRoot",
         "The image cannot be run without root rights: {0}",
         you="name the trainer's image in spec.runtime.image, or one that is built upon it",
     ),
-    _Known(
+    Known(
         r"(failed to (?:set ?up|create) (?:pod )?(?:network|sandbox).+|network is not ready.*)",
         "NetworkNotReady", "The node could not give the pod a network: {0}",
         platform="see the log of the node's kubelet and of its network plugin",
     ),
 )  # fmt: skip
 
-_KNOWN = tuple(
+KNOWN = tuple(
     (re.compile(known.pattern, re.DOTALL), known) for known in (*_VOLUMES, *_SECRETS, *_ADMISSION, *_NODES)
 )
 
@@ -222,7 +222,7 @@ _KNOWN = tuple(
 def explain(text: str, namespace: str) -> Problem | None:
     """The problem that these words of the cluster's tell of; None when they are not known."""
     text = without_credentials(text).strip()
-    for pattern, known in _KNOWN:
+    for pattern, known in KNOWN:
         if match := pattern.search(text):
             found = [clip(group, MAX_WORDS).strip().rstrip(".") for group in match.groups("")]
             message, you, platform = (

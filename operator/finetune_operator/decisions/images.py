@@ -17,7 +17,7 @@ _CORRECT = "correct spec.runtime.image (absent: the operator's own image, which 
 
 # Answer -> reason, what it means, next step. First hit decides: a registry that hides what one may not see
 # says "denied" of what is not there.
-_ANSWERS = (
+ANSWERS = (
     (
         r"no match for platform|no matching manifest", "ImageOfOtherPlatform",
         "Image {image} is not built for the node's processor",
@@ -56,6 +56,6 @@ def image_problem(pod: Object, reason: str, text: str) -> Problem:
         step = "load it onto the node, or set the chart's trainerImage.pullPolicy otherwise"
         message = f"Image {image} is not on the node and may not be pulled"
         return Problem("ImageNotPresent", message, next_step(platform=step))
-    answers = (answer for answer in _ANSWERS if re.search(answer[0], told, re.IGNORECASE))
+    answers = (answer for answer in ANSWERS if re.search(answer[0], told, re.IGNORECASE))
     _, known, message, hint = next(answers)
     return Problem(known, f"{message.format(image=image)}: {told or 'the node says no more'}", hint)

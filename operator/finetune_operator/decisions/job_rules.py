@@ -12,18 +12,14 @@ from finetune_operator.decisions.objects import (
 )
 from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.pod_template import pod_hash
-from finetune_operator.decisions.pods import ends_its_job, is_finished, is_running, unfinished_pod
+from finetune_operator.decisions.pods import ends_its_job, is_finished, is_running
 from finetune_operator.decisions.run_rules import DELETION_POLL_SECONDS, SPEC_CHANGED
-from finetune_operator.decisions.running import node_trouble
 from finetune_operator.decisions.runs import awaits_previous_job
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import on_its_way
 from finetune_operator.decisions.steps import Kind, Step, deletions
 from finetune_operator.decisions.suspension import RESUMED, RESUMING, is_resuming, where_it_goes_on
 from finetune_operator.errors import Waiting
-
-NODE_POLL_SECONDS = 60.0
-"""Between looks at a node that does not answer."""
 
 STARTING = "Starting"
 JOB_RECREATED = "JobRecreated"
@@ -79,19 +75,10 @@ def replace_a_job_of_other_pods(situation: Situation) -> Step | None:
 def wait_for_what_is_being_deleted(situation: Situation) -> Step | None:
     job, config = situation.observed.job, situation.observed.config
     if job is not None and is_being_deleted(job):
-        _tell_of_a_node_that_holds_it_up(situation)
         raise _terminating("Job", job, _why_again(situation) or "JobTerminating")
     if job is None and config is not None and is_being_deleted(config):
         raise _terminating("ConfigMap", config, "ConfigMapTerminating")
     return None
-
-
-def _tell_of_a_node_that_holds_it_up(situation: Situation) -> None:
-    """A Job that is deleted in the foreground waits for its pods."""
-    pod = unfinished_pod(situation.observed.pods)
-    problem = node_trouble(pod, situation.now) if pod is not None else None
-    if problem is not None:
-        raise Waiting(problem.reason, problem.text, NODE_POLL_SECONDS)
 
 
 def wait_for_pods_of_earlier_jobs(situation: Situation) -> Step | None:

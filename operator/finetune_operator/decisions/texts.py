@@ -41,8 +41,4 @@ def next_step(*, you: str = "", platform: str = "") -> str:
 
 def as_next_step(hint: str) -> str:
     """A hint of the trainer's, which speaks to the user alone, or one of ours as it is."""
-    if not hint or hint.startswith(_ACTORS):
-        return hint
-    # Not of an abbreviation: GPU, URI.
-    first = hint[0].lower() if hint[1:2].islower() else hint[0]
-    return next_step(you=f"{first}{hint[1:]}")
+    return hint if not hint or hint.startswith(_ACTORS) else next_step(you=hint)
