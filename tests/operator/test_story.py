@@ -13,6 +13,7 @@ from tests.operator.test_endings import evict
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # programs may have to be built first
 
 
+@pytest.mark.slow
 def test_describe_reads_like_a_story(cluster: Cluster, operator: Operator, finetunes: Finetunes) -> None:
     """Of a run that is evicted and of one that is suspended; an operator started anew tells nothing twice."""
     folder = finetunes.make_claim("scratch")
