@@ -41,7 +41,7 @@ def send(body: dict[str, Any]) -> None:
     )
     context = ssl.create_default_context(cafile=os.environ["KUBEFLOW_TRAINER_SERVER_CA_CERT"])
     try:
-        urllib.request.urlopen(request, timeout=5, context=context).close()  # noqa: S310 - as above
+        urllib.request.urlopen(request, timeout=15, context=context).close()  # noqa: S310 - as above
     except OSError as error:
         print(f"not reported: {error}", flush=True)
 
