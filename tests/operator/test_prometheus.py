@@ -62,6 +62,7 @@ def test_prometheus_answers_for_the_gain_until_the_finetune_is_deleted(
 
 @pytest.mark.cluster
 @pytest.mark.timeout(1800)
+@pytest.mark.slow
 def test_a_finetune_made_again_under_its_name_shares_no_series_with_the_first(
     prometheus: Prometheus, finetunes: Finetunes
 ) -> None:

@@ -48,7 +48,7 @@ def test_describe_reads_like_a_story(cluster: Cluster, operator: Operator, finet
 
 
 def has_begun(finetunes: Finetunes, name: str) -> bool:
-    return (finetunes.status(name).get("progress") or {}).get("step", 0) >= 3
+    return bool((finetunes.status(name).get("progress") or {}).get("step", 0) >= 3)
 
 
 def story_of(finetunes: Finetunes, name: str) -> list[str]:
