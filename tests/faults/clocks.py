@@ -18,7 +18,7 @@ def stepping(offsets: tuple[int, ...], path: Path) -> Arrange:
     """Begins with the first offset; the others follow while the first pod runs."""
 
     def step(offset: int) -> None:
-        path.write_text(str(offset))
+        _set(path, offset)
         threading.Event().wait(STEP_SECONDS)
 
     def arrange(lane: Lane) -> None:
@@ -26,8 +26,15 @@ def stepping(offsets: tuple[int, ...], path: Path) -> Arrange:
         steps = [lambda offset=offset: step(offset) for offset in offsets[1:]]
         lane.when("a pod runs", lambda: plays.running_pods(lane.finetunes), *steps)
 
-    path.write_text(str(offsets[0]))
+    _set(path, offsets[0])
     return arrange
+
+
+def _set(path: Path, offset: int) -> None:
+    """In one step: the operator reads it all the time."""
+    scratch = path.with_suffix(".new")
+    scratch.write_text(str(offset))
+    scratch.rename(path)
 
 
 def takes_its_time(lane: Lane) -> None:

@@ -17,7 +17,7 @@ from tests.faults.faults import Fault
 from tests.faults.invariants import violations
 from tests.faults.proxy import Proxy
 from tests.faults.recorder import Recorder
-from tests.faults.replicas import Replica
+from tests.faults.replicas import LEASE_LOST, Replica
 from tests.operator.conftest import Finetunes
 
 QUIET_SECONDS = 2.0
@@ -168,7 +168,8 @@ def _end(replica: Replica) -> list[str]:
     """It ends when asked to, and its log tells of nothing that nobody foresaw."""
     problems = []
     try:
-        if (code := replica.stop()) != 0:
+        # On a machine that is too busy for a Lease of 3 s it may be lost meanwhile, which is as good an end.
+        if (code := replica.stop()) not in {0, LEASE_LOST}:
             problems.append(f"SIGTERM ended the operator with {code}")
     except TimeoutError as error:
         problems.append(str(error))
