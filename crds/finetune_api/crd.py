@@ -44,7 +44,7 @@ def crd() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural_schema(FinetuneSpec),
-            "status": {**structural_schema(FinetuneStatus), "default": {"observedGeneration": -1}},
+            "status": _status_schema(),
         },
         "x-kubernetes-validations": [_NAME_RULE],
     }
@@ -75,6 +75,21 @@ def crd() -> dict[str, Any]:
             ],
         },
     }
+
+
+def _status_schema() -> JsonSchema:
+    """Nothing is filled in but that nobody has seen it yet: zeros would be noise to its readers."""
+    schema: JsonSchema = _without_defaults(structural_schema(FinetuneStatus))
+    return {**schema, "default": {"observedGeneration": -1}}
+
+
+def _without_defaults(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_defaults(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    is_leaf = isinstance(node.get("type"), str) and "properties" not in node
+    return {k: _without_defaults(v) for k, v in node.items() if not (k == "default" and is_leaf)}
 
 
 def _columns() -> list[dict[str, Any]]:

@@ -121,6 +121,16 @@ def test_status_begins_before_anybody_has_seen_it() -> None:
     assert schema["properties"]["status"]["default"] == {"observedGeneration": -1}
 
 
+def test_no_status_is_filled_with_what_says_nothing() -> None:
+    def parts(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield node
+        for below in node.get("properties", {}).values():
+            yield from parts(below)
+
+    fields = the_version()["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"].values()
+    assert not [part for field in fields for part in parts(field) if "default" in part]
+
+
 def test_columns_show_the_run_at_a_glance() -> None:
     columns = the_version()["additionalPrinterColumns"]
     assert [c["name"] for c in columns if "priority" not in c] == [

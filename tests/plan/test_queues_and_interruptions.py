@@ -63,3 +63,15 @@ def test_an_interruption_is_told_as_one_that_counts_no_retry() -> None:
             " The run goes on from the checkpoint of step 50, so that 34 steps are done again."
         ),
     )
+
+
+def test_an_interruption_is_told_also_when_the_next_pod_runs_already() -> None:
+    disrupted = world.a_finished_pod(
+        143, conditions=[{"type": "DisruptionTarget", "status": "True", "message": "evicted by hand"}]
+    )
+    pods = (disrupted, world.a_running_pod("vdr-1-fghij", started=595, created=592))
+    now = look(checkpointed(), job=job_of(KEPT), pods=pods)
+    told = world.decide(now)
+    assert (world.said(told.status, "Reconciling") or ())[1] == "Interrupted"
+    assert told.requeue_after_seconds == 0
+    assert (world.said(world.decide(world.applied(now, told)).status, "Reconciling") or ())[1] == "Running"

@@ -89,6 +89,7 @@ def follow_the_job(situation: Situation, job: Object) -> Step:
         await_the_end_of_the_job(situation)
         or show_that_a_queue_holds_it_back(situation, job)
         or show_that_its_node_does_not_answer(situation)
+        or _tell_how_the_last_attempt_ended(situation)
         or _show_why_no_pod_starts(situation, job)
         or follow_a_running_pod(situation)
         or _await_a_pod(situation, job)
@@ -97,6 +98,17 @@ def follow_the_job(situation: Situation, job: Object) -> Step:
         return step
     # Somebody deleted it. A pod that has not begun yet, and the next attempt, need it.
     return replace(step, create=(config_map(situation),))
+
+
+def _tell_how_the_last_attempt_ended(situation: Situation) -> Step | None:
+    """Before it is told that the next one runs: where both came at once, the reason would never be told."""
+    before, run = situation.status.run, situation.run
+    last, pod = newest_finished(situation.observed.pods), unfinished_pod(situation.observed.pods)
+    if before is None or last is None or pod is None or not 0 < before.attempt < run.attempt:
+        return None
+    reason, message = _next_attempt_words(situation, run, last)
+    status = on_its_way(situation, phase="Starting", reason=reason, message=message, run=run)
+    return Step(status, requeue_after_seconds=0.0)
 
 
 def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
