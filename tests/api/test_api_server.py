@@ -105,19 +105,20 @@ def test_kubectl_shows_the_columns_by_any_name(served: Cluster, namespace: str) 
         "name": "test_cosine_ndcg@10", "dimension": 64, "queries": 300, "clusters": 290,
         "comparedTo": "Base", "baseline": "0.888", "tuned": "0.947", "gain": "0.059",
     }  # fmt: skip
-    condition = {
-        "type": "GatePassed", "status": "True", "reason": "GatesPassed",
-        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
-    }  # fmt: skip
+    said = {"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
+    conditions = [
+        {"type": "Ready", "status": "Unknown", "reason": "Running", **said},
+        {"type": "GatePassed", "status": "True", "reason": "GatesPassed", **said},
+    ]
     status = {
         "observedGeneration": 1, "phase": "Publishing", "progress": {"percent": 100},
-        "evaluation": {"primary": primary}, "conditions": [condition],
+        "evaluation": {"primary": primary}, "conditions": conditions,
     }  # fmt: skip
     served.client.put(f"{path}/one/status", {**made, "status": status})
     for word in ("eft", "ml", names.PLURAL, names.KIND):
         header, row = served.kubectl("get", word, "-n", namespace).strip().splitlines()
-        assert header.split() == ["NAME", "PHASE", "PROGRESS", "METRIC", "GAIN", "GATE", "AGE"]
-        assert row.split()[:-1] == ["one", "Publishing", "100", "0.947", "0.059", "True"]
+        assert header.split() == ["NAME", "PHASE", "REASON", "PROGRESS", "METRIC", "GAIN", "GATE", "AGE"]
+        assert row.split()[:-1] == ["one", "Publishing", "Running", "100", "0.947", "0.059", "True"]
 
 
 def test_kubectl_explains_every_field(served: Cluster) -> None:

@@ -140,7 +140,7 @@ def test_a_finetune_is_measured_gated_and_published_and_a_worse_one_leaves_it_al
     assert float(primary.gain_low or 0) > 0
     assert primary.dimension == 64
     assert {"words_cosine_ndcg@10_dim16"} <= {m.name for m in status.evaluation.metrics}
-    series = f'embeddingfinetune="words",evaluator="words",metric="ndcg@10",namespace="{world.namespace}"'
+    series = f'namespace="{world.namespace}",embeddingfinetune="words",evaluator="words",metric="ndcg@10"'
     assert operator.metric(f"embedding_finetune_evaluation_gain{{{series}}}") == float(primary.gain or 0)
     columns = world.cluster.kubectl("get", "eft", "-n", world.namespace)
     assert primary.tuned in columns
