@@ -99,7 +99,7 @@ def test_a_node_that_goes_away_loses_what_came_after_the_last_checkpoint(
     pod.run(stop_at="step 1 of 60")
     pod.run(stop_at="going on after step")
     folder = tmp_path / "scratch/team/search/u-1/1"
-    older, newer = sorted(folder.iterdir(), key=lambda path: int(path.name.removeprefix("step-")))
+    older, newer = sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
     weights = newer / "weights-0.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     ended = pod.run()
