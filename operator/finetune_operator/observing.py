@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 from finetune_operator.decisions.objects import created_at, uid_of
 from finetune_operator.decisions.observed import Object, Observed
-from finetune_operator.decisions.pods import end_time, is_running, newest_finished, unfinished_pod, works_for
+from finetune_operator.decisions.pods import (
+    end_time,
+    ends_its_job,
+    is_running,
+    newest_finished,
+    unfinished_pod,
+    works_for,
+)
 from finetune_operator.decisions.problems import problem_of
 from finetune_operator.decisions.runs import awaits_previous_job, children_name, run_number
 from finetune_operator.kube import Kube
@@ -117,7 +124,8 @@ def _service_account(finetune: Object, kube: Kube) -> Object | None:
 def _is_late(job: Object, pods: tuple[Object, ...], now: datetime, settings: Settings) -> bool:
     """Whether a pod is awaited, or does not start, for longer than a start takes; also after an attempt."""
     awaited, last = unfinished_pod(pods), newest_finished(pods)
-    if awaited is not None and is_running(awaited):
+    is_running_or_done = (awaited is not None and is_running(awaited)) or any(map(ends_its_job, pods))
+    if is_running_or_done:
         return False
     since = created_at(awaited or job) if awaited or last is None else end_time(last)
     return since is not None and now - since >= timedelta(seconds=settings.pod_start_grace_seconds)

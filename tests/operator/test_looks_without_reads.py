@@ -1,12 +1,14 @@
 """Looks at what watches have told: when they need no reads, and when they must not do without."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from finetune_operator.kube import ApiFailure
 from finetune_operator.reconcile import CONFLICT_RETRY_SECONDS
-from tests.operator.test_reconcile import KEY, OURS, Bench
+from tests.operator.test_reconcile import KEY, NOW, OURS, Bench
 
 KIND = "EmbeddingFinetune"
 CREATES = [("create", "ConfigMap"), ("create", "Job")]
@@ -177,3 +179,17 @@ def test_a_new_finetune_waits_for_the_pods_of_one_that_had_its_name(bench: Watch
     )
     bench.look()
     assert ("create", "Job") not in bench.requests()
+
+
+def test_a_pod_that_ended_well_is_no_reason_to_read_events(bench: Watching) -> None:
+    """Its Job is about to say so; with thousands of them it may take a minute."""
+    bench.look()
+    ended = {"exitCode": 0, "finishedAt": "2026-01-01T00:00:01Z"}
+    bench.add_pod(phase="Succeeded", containerStatuses=[{"name": "trainer", "state": {"terminated": ended}}])
+    bench.see("Pod", "one-1-abc")
+    bench.kube.requests.clear()
+    bench.around = replace(bench.around, now=lambda: NOW + timedelta(minutes=1))
+    bench.look()
+    bench.look()  # nothing was heard since: this one reads
+    assert ("list", "Pod") in bench.kube.requests
+    assert ("list", "Event") not in bench.kube.requests
