@@ -3,6 +3,10 @@
 from tests.plan import world
 from tests.plan.test_suspension import HELD, KEPT, checkpointed, job_of, look, then
 
+EVICTED = world.a_finished_pod(
+    143, conditions=[{"type": "DisruptionTarget", "status": "True", "message": "evicted by hand"}]
+)
+
 
 def test_a_job_that_a_queue_holds_back_waits_without_a_limit() -> None:
     decision = world.decide(look(world.started(), job=HELD, now=world.at(100_000)))
@@ -51,10 +55,7 @@ def test_the_time_in_the_queue_does_not_count_as_waiting_for_a_pod() -> None:
 
 
 def test_an_interruption_is_told_as_one_that_counts_no_retry() -> None:
-    disrupted = world.a_finished_pod(
-        143, conditions=[{"type": "DisruptionTarget", "status": "True", "message": "evicted by hand"}]
-    )
-    decision = world.decide(look(checkpointed(), job=job_of(KEPT), pods=(disrupted,)))
+    decision = world.decide(look(checkpointed(), job=job_of(KEPT), pods=(EVICTED,)))
     assert world.said(decision.status, "Reconciling") == (
         "True",
         "Interrupted",
@@ -66,12 +67,15 @@ def test_an_interruption_is_told_as_one_that_counts_no_retry() -> None:
 
 
 def test_an_interruption_is_told_also_when_the_next_pod_runs_already() -> None:
-    disrupted = world.a_finished_pod(
-        143, conditions=[{"type": "DisruptionTarget", "status": "True", "message": "evicted by hand"}]
-    )
-    pods = (disrupted, world.a_running_pod("vdr-1-fghij", started=595, created=592))
+    pods = (EVICTED, world.a_running_pod("vdr-1-fghij", started=595, created=592))
     now = look(checkpointed(), job=job_of(KEPT), pods=pods)
     told = world.decide(now)
-    assert (world.said(told.status, "Reconciling") or ())[1] == "Interrupted"
+    assert _reason(told.status) == "Interrupted"
     assert told.requeue_after_seconds == 0
-    assert (world.said(world.decide(world.applied(now, told)).status, "Reconciling") or ())[1] == "Running"
+    assert _reason(world.decide(world.applied(now, told)).status) == "Running"
+
+
+def _reason(status: world.Object) -> str:
+    found = world.condition(status, "Reconciling")
+    assert found is not None
+    return str(found["reason"])
