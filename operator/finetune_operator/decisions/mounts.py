@@ -1,10 +1,11 @@
 """PURE: what the trainer finds in its pod, and where: its own folders, and all that the spec names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from finetune_api.pod_settings import PodSettings
+from finetune_api.references import Reference
 from finetune_api.run_file import (
     CACHE_DIR,
     CHECKPOINTS_DIR,
@@ -44,11 +45,12 @@ class Mount:
 
 def build_mounts(spec: FinetuneSpec, *, config: str, audience: str) -> list[Mount]:
     """Every mount of the pod. config: name of the run's ConfigMap; audience: of the token to report with."""
+    named = spec.references()
     return [
         *_own_mounts(config, audience),
-        *_claims(spec),
-        *_secrets(spec),
-        *_config_maps(spec),
+        *_claims(spec, named),
+        *_secrets(named),
+        *_config_maps(named),
         *_extra(spec.runtime.pod),
     ]
 
@@ -72,9 +74,9 @@ def _own_mounts(config: str, audience: str) -> list[Mount]:
     ]
 
 
-def _claims(spec: FinetuneSpec) -> Iterator[Mount]:
+def _claims(spec: FinetuneSpec, named: Sequence[Reference]) -> Iterator[Mount]:
     """A mount for every use of a claim; one claim, however it is used, is one volume."""
-    uses = sorted((*_claims_of_uris(spec), *_folders(spec.runtime), *_claims_of_volumes(spec.runtime.pod)))
+    uses = sorted((*_claims_of_uris(named), *_folders(spec.runtime), *_claims_of_volumes(spec.runtime.pod)))
     numbers = {claim: number for number, claim in enumerate(dict.fromkeys(claim for claim, *_ in uses))}
     for claim, path, read_only in uses:
         # Named by number: a claim's name may have dots and 253 characters, a volume's may not.
@@ -82,10 +84,10 @@ def _claims(spec: FinetuneSpec) -> Iterator[Mount]:
         yield Mount({"name": name, "persistentVolumeClaim": {"claimName": claim}}, path, read_only)
 
 
-def _claims_of_uris(spec: FinetuneSpec) -> Iterator[ClaimUse]:
+def _claims_of_uris(named: Sequence[Reference]) -> Iterator[ClaimUse]:
     """Of those only the one to publish to can be written."""
-    targets = {reference.claim for reference in spec.references() if reference.is_target}
-    for claim in {reference.claim for reference in spec.references()} - {None}:
+    targets = {reference.claim for reference in named if reference.is_target}
+    for claim in {reference.claim for reference in named} - {None}:
         yield str(claim), f"{VOLUMES_DIR}/{claim}", claim not in targets
 
 
@@ -103,15 +105,15 @@ def _claims_of_volumes(pod: PodSettings) -> Iterator[ClaimUse]:
             yield volume.persistent_volume_claim.claim_name, volume.mount_path, bool(volume.read_only)
 
 
-def _secrets(spec: FinetuneSpec) -> Iterator[Mount]:
-    names = {reference.secret for reference in spec.references() if reference.secret is not None}
+def _secrets(named: Sequence[Reference]) -> Iterator[Mount]:
+    names = {reference.secret for reference in named if reference.secret is not None}
     for index, name in enumerate(sorted(names)):
         volume = {"name": f"secret-{index}", "secret": {"secretName": name, "defaultMode": SECRET_MODE}}
         yield Mount(volume, f"{SECRETS_DIR}/{name}")
 
 
-def _config_maps(spec: FinetuneSpec) -> Iterator[Mount]:
-    names = {reference.config_map for reference in spec.references() if reference.config_map is not None}
+def _config_maps(named: Sequence[Reference]) -> Iterator[Mount]:
+    names = {reference.config_map for reference in named if reference.config_map is not None}
     for index, name in enumerate(sorted(names)):
         volume = {"name": f"configmap-{index}", "configMap": {"name": name}}
         yield Mount(volume, f"{CONFIG_MAPS_DIR}/{name}")
