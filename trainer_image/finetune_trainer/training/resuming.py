@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from finetune_trainer.training.quiet import Quiet
 
 Json = dict[str, Any]
-WEIGHTS, STATE = "weights", "state"
+WEIGHTS, STATE, RANDOM = "weights", "state", "random"
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,17 @@ def write_training(trainer: "Quiet", loop: "Loop", history: History, folder: Pat
     """Fill the folder after a step; gives the part that is JSON."""
     write_tensors(folder, WEIGHTS, trained_tensors(trainer.trained_modules))
     tensors: dict[str, torch.Tensor] = {}
+    generators: dict[str, torch.Tensor] = {}
     optimizer, scheduler = trainer.optimizer, trainer.lr_scheduler
     assert optimizer is not None  # noqa: S101 - there is one while it trains
     assert scheduler is not None  # noqa: S101
     state = {
         "optimizer": flatten(optimizer.state_dict(), "optimizer", tensors),
         "scheduler": flatten(scheduler.state_dict(), "scheduler", tensors),
-        "random": flatten(random_state(), "random", tensors),
+        "random": flatten(random_state(), RANDOM, generators),
     }
     write_tensors(folder, STATE, tensors)
+    write_tensors(folder, RANDOM, generators)
     trainer.state.save_to_json(str(folder / "trainer_state.json"))
     if loop.best is not None:
         loop.best.copy_to(folder)
@@ -112,8 +114,7 @@ def optimizer_state(kept: Checkpoint) -> tuple[Any, Any]:
 
 
 def restore_random_state(kept: Checkpoint) -> None:
-    tensors = dict(read_tensors(kept.folder, STATE))
-    state = rebuild(kept.state["random"], tensors)
+    state = rebuild(kept.state["random"], dict(read_tensors(kept.folder, RANDOM)))
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
