@@ -8,6 +8,7 @@ from pathlib import Path
 from finetune_trainer.checkpoints.manifest import COMPLETE, Damaged
 from finetune_trainer.checkpoints.store import Write, is_earlier, step_of
 from finetune_trainer.sources.stores import Store, StoredObject
+from finetune_trainer.sources.transfers import count_nothing
 from finetune_trainer.storage import storage_errors
 
 
@@ -43,7 +44,7 @@ class BucketCheckpoints:
         if not any(one.key == f"{name}/{COMPLETE}" for one in found):
             raise Damaged("it was not finished")
         folder = self._empty_scratch()
-        self.store.download(found, folder, on_bytes=_ignore)
+        self.store.download(found, folder, on_bytes=count_nothing)
         return folder / name
 
     def remove(self, name: str) -> None:
@@ -66,7 +67,3 @@ class BucketCheckpoints:
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir(parents=True)
         return self.scratch
-
-
-def _ignore(_bytes: int) -> None:
-    """A training that goes on shows no progress of its own before its first step."""

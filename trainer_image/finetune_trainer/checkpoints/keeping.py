@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,7 @@ class Checkpoints:
         self, step: int, origin: Origin, write: Callable[[Path], Mapping[str, Any]], *, finished: bool = False
     ) -> bool:
         """Write one and remove what is too old. False when that failed, which is told and stops nothing."""
-
-        def fill(folder: Path) -> None:
-            write_sealed(folder, step=step, finished=finished, origin=origin, write=write)
-
+        fill = partial(write_sealed, step=step, finished=finished, origin=origin, write=write)
         start = time.monotonic()
         try:
             self._store.save(name_of(step), fill)
@@ -101,10 +99,7 @@ class Checkpoints:
 
     def save_part(self, name: str, origin: Origin, write: Callable[[Path], Mapping[str, Any]]) -> None:
         """Keep it until the run is over. What cannot be written is told in the log alone."""
-
-        def fill(folder: Path) -> None:
-            write_sealed(folder, step=0, finished=False, origin=origin, write=write)
-
+        fill = partial(write_sealed, step=0, finished=False, origin=origin, write=write)
         try:
             self._store.save(name, fill)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on

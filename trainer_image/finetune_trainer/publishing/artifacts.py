@@ -19,6 +19,7 @@ from finetune_trainer.publishing.contents import model_files
 from finetune_trainer.publishing.store import REPORT
 from finetune_trainer.sources.artifacts import Manifest
 from finetune_trainer.sources.registries import Repository
+from finetune_trainer.sources.transfers import count_nothing
 from finetune_trainer.storage import storage_errors
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class ArtifactStore:
             return None
         self.work.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
-            self.repository.fetch(report, Path(folder) / REPORT, on_bytes=_ignore)
+            self.repository.fetch(report, Path(folder) / REPORT, on_bytes=count_nothing)
             return (Path(folder) / REPORT).read_bytes()
 
     def uri_of(self, name: str) -> str:
@@ -99,7 +100,7 @@ class ArtifactStore:
         return None
 
     def fetch(self, name: str, into: Path) -> Path:
-        self.repository.pull(self._manifest(name), into, wanted=lambda _name: True, on_bytes=_ignore)
+        self.repository.pull(self._manifest(name), into, wanted=lambda _name: True, on_bytes=count_nothing)
         return into
 
     def _manifest(self, name: str) -> Manifest:
@@ -107,7 +108,3 @@ class ArtifactStore:
         if manifest is None:
             raise InvalidSpec("ArtifactMissing", f"{self.uri}:{name} does not exist", "restore that tag")
         return manifest
-
-
-def _ignore(_bytes: int) -> None:
-    """A model is brought back in a stage that shows no progress of its own."""

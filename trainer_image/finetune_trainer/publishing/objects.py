@@ -14,6 +14,7 @@ from pathlib import Path
 from finetune_trainer.publishing.contents import model_files
 from finetune_trainer.publishing.store import LATEST, REPORT
 from finetune_trainer.sources.stores import Store
+from finetune_trainer.sources.transfers import count_nothing
 from finetune_trainer.storage import storage_errors
 
 OWNER = ".finetune.json"
@@ -46,7 +47,7 @@ class ObjectStore:
         """In pieces, for the report of a large evaluation is no small object."""
         with tempfile.TemporaryDirectory(dir=self._work()) as folder:
             found = self.store.list(f"{name}/{REPORT}")
-            self.store.download(found, Path(folder), on_bytes=_ignore)
+            self.store.download(found, Path(folder), on_bytes=count_nothing)
             return (Path(folder) / name / REPORT).read_bytes() if found else None
 
     def uri_of(self, name: str) -> str:
@@ -83,7 +84,7 @@ class ObjectStore:
         return None
 
     def fetch(self, name: str, into: Path) -> Path:
-        self.store.download(self.store.list(name), into, on_bytes=_ignore)
+        self.store.download(self.store.list(name), into, on_bytes=count_nothing)
         return into / name
 
     def _versions(self) -> dict[str, list[str]]:
@@ -102,7 +103,3 @@ class ObjectStore:
     def _work(self) -> Path:
         self.work.mkdir(parents=True, exist_ok=True)
         return self.work
-
-
-def _ignore(_bytes: int) -> None:
-    """A model is brought back in a stage that shows no progress of its own."""

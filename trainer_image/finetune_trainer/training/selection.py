@@ -61,8 +61,7 @@ class BestWeights:
         return self._patience is not None and self._since_best >= self._patience
 
     def _keep(self, model: "AnyModel", step: int, metric: float) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
+        self._empty_folder()
         write_tensors(self._folder, BEST, trained_tensors({"model": model}))
         self.step, self._best, self._since_best = step, metric, 0
 
@@ -85,8 +84,7 @@ class BestWeights:
 
     def copy_to(self, folder: Path) -> None:
         """The best weights so far, for a checkpoint."""
-        for path in self._folder.glob(f"{BEST}-*"):
-            shutil.copyfile(path, folder / path.name)
+        _copy(self._folder, folder)
 
     def to_json(self) -> dict[str, Any]:
         return {"curve": self.curve, "step": self.step, "best": self._best, "sinceBest": self._since_best}
@@ -95,7 +93,14 @@ class BestWeights:
         """Go on where a checkpoint in this folder was. Its best weights are copied: it will be removed."""
         self.curve = [(step, metric) for step, metric in state["curve"]]
         self.step, self._best, self._since_best = state["step"], state["best"], state["sinceBest"]
+        self._empty_folder()
+        _copy(folder, self._folder)
+
+    def _empty_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        for path in folder.glob(f"{BEST}-*"):
-            shutil.copyfile(path, self._folder / path.name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    for path in source.glob(f"{BEST}-*"):
+        shutil.copyfile(path, target / path.name)
