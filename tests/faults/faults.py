@@ -146,6 +146,16 @@ class Errors(Fault):
         return hits
 
 
+async def up_to(number: int, source: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:
+    """The first so many lines, each with whether it is the last of them."""
+    count = 0
+    async for line in source:
+        count += 1
+        yield line, count >= number
+        if count >= number:
+            return
+
+
 class CutWatches(Fault):
     """Every watch ends in the middle of its n-th line."""
 
@@ -154,10 +164,8 @@ class CutWatches(Fault):
 
     @override
     async def lines(self, call: Call, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        number = 0
-        async for line in source:
-            number += 1
-            if number >= self._after_lines:
+        async for line, is_last in up_to(self._after_lines, source):
+            if is_last:
                 yield line[: len(line) // 2]
                 raise Reset
             yield line
@@ -171,13 +179,8 @@ class ExpireWatches(Fault):
 
     @override
     async def lines(self, call: Call, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        number = 0
-        async for line in source:
-            number += 1
-            if number >= self._after_lines:
-                yield EXPIRED
-                return
-            yield line
+        async for line, is_last in up_to(self._after_lines, source):
+            yield EXPIRED if is_last else line
 
 
 class StallWatches(Fault):

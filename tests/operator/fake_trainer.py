@@ -82,23 +82,23 @@ def fail_the_gate(run: dict[str, Any]) -> int:
     return 0
 
 
-def find_bad_data(run: dict[str, Any]) -> int:
-    failure = {
-        "reason": "InvalidData",
-        "message": "column 'positive' is not in the data",
-        "hint": "It has query and text: correct spec.data.train[0].columns.",
-        "retryable": False,
-    }
+def fail(
+    run: dict[str, Any], code: int, reason: str, message: str, hint: str = "", *, retryable: bool = False
+) -> int:
+    failure = {"reason": reason, "message": message, "hint": hint, "retryable": retryable}
     report(run, "Failed", failure=failure)
-    return 11
+    return code
+
+
+def find_bad_data(run: dict[str, Any]) -> int:
+    hint = "It has query and text: correct spec.data.train[0].columns."
+    return fail(run, 11, "InvalidData", "column 'positive' is not in the data", hint)
 
 
 def tell_what_is_there(run: dict[str, Any]) -> int:
     """Fail with the variable MARK and the file /mnt/extra/mark, as this pod finds them."""
     message = json.dumps([os.environ["MARK"], Path("/mnt/extra/mark").read_text()])
-    failure = {"reason": "Told", "message": message, "hint": "", "retryable": False}
-    report(run, "Failed", failure=failure)
-    return 11
+    return fail(run, 11, "Told", message)
 
 
 def end(run: dict[str, Any]) -> int:
@@ -109,14 +109,8 @@ def end(run: dict[str, Any]) -> int:
 
 
 def use_too_much_gpu_memory(run: dict[str, Any]) -> int:
-    failure = {
-        "reason": "CudaOutOfMemory",
-        "message": "GPU memory ran out at batch 64",
-        "hint": "lower training.batchSize",
-        "retryable": True,
-    }
-    report(run, "Failed", failure=failure)
-    return 21
+    message = "GPU memory ran out at batch 64"
+    return fail(run, 21, "CudaOutOfMemory", message, "lower training.batchSize", retryable=True)
 
 
 def hold(_: dict[str, Any]) -> int:
