@@ -58,10 +58,10 @@ async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None
             if (wait := next_look(finetune, memo.now())) is not None:
                 memo.queue.add_after(key, wait)
         elif event["type"] is None:
-            views.doubt(key)  # a list may be old: what others made or ended since is not in it
-            memo.queue.add_after(
-                key, 0
-            )  # after a restart, thousands that go on are no reason to wait for a new one
+            # A list may be old: what others made or ended since is not in it.
+            views.doubt(key)
+            # After a restart, thousands that go on are no reason to let a new one wait.
+            memo.queue.add_after(key, 0)
         else:
             memo.queue.add(key)
 

@@ -124,8 +124,7 @@ def _service_account(finetune: Object, kube: Kube) -> Object | None:
 def _is_late(job: Object, pods: tuple[Object, ...], now: datetime, settings: Settings) -> bool:
     """Whether a pod is awaited, or does not start, for longer than a start takes; also after an attempt."""
     awaited, last = unfinished_pod(pods), newest_finished(pods)
-    is_running_or_done = (awaited is not None and is_running(awaited)) or any(map(ends_its_job, pods))
-    if is_running_or_done:
+    if any(map(ends_its_job, pods)) or (awaited is not None and is_running(awaited)):
         return False
     since = created_at(awaited or job) if awaited or last is None else end_time(last)
     return since is not None and now - since >= timedelta(seconds=settings.pod_start_grace_seconds)

@@ -13,7 +13,7 @@ Published are for people.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from finetune_api.status import Condition
 from finetune_operator.decisions.objects import format_time
@@ -24,7 +24,8 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 
 MAX_MESSAGE = 2048
 SUSPENDED = "Suspended"
-_ORDER = ("Reconciling", "Stalled", "Suspended", "Ready", "GatePassed", "Published")
+TYPES: tuple[ConditionType, ...] = get_args(ConditionType)
+"""In the order in which a status has them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def set_condition(conditions: Sequence[Condition], verdict: Verdict, stamp: Stam
 
 def _position(condition: Condition) -> int:
     """The order is fixed, because kstatus takes the first hit in the list; strangers go last."""
-    return _ORDER.index(condition.type) if condition.type in _ORDER else len(_ORDER)
+    return TYPES.index(condition.type) if condition.type in TYPES else len(TYPES)
 
 
 def find(conditions: Sequence[Condition], type_: ConditionType) -> Condition | None:

@@ -1,11 +1,9 @@
 """Runs that are given up: they ran too long, or were interrupted again and again without getting on."""
 
 from finetune_api.status import Failure
-from finetune_operator.decisions.accounting import stop
 from finetune_operator.decisions.pods import ends_its_job, is_running, unfinished_pod
 from finetune_operator.decisions.situation import Situation
-from finetune_operator.decisions.statuses import ended, failed
-from finetune_operator.decisions.steps import Step, deletions
+from finetune_operator.decisions.steps import Step, give_up
 
 MOST_VAIN_INTERRUPTIONS = 5
 """In a row. A trainer that fills the disk of its node would be evicted and replaced for ever."""
@@ -21,9 +19,7 @@ def end_a_run_that_is_too_long(situation: Situation) -> Step | None:
         f" spec.limits.activeSeconds allows {limit} s, so its Job was deleted."
     )
     hint = "Raise spec.limits.activeSeconds, or ask for less training; the change starts the next run."
-    return _give_up(
-        situation, Failure(reason="DeadlineExceeded", message=message, hint=hint, retryable=False)
-    )
+    return give_up(situation, Failure(reason="DeadlineExceeded", message=message, hint=hint, retryable=False))
 
 
 def end_a_run_that_does_not_get_on(situation: Situation) -> Step | None:
@@ -39,7 +35,7 @@ def end_a_run_that_does_not_get_on(situation: Situation) -> Step | None:
     else:
         hint = "See why its pods are stopped, or lower spec.runtime.checkpoints.everySeconds."
     hint = f"{hint} Then set spec.rerun to a new word."
-    return _give_up(situation, Failure(reason="NoProgress", message=message, hint=hint, retryable=True))
+    return give_up(situation, Failure(reason="NoProgress", message=message, hint=hint, retryable=True))
 
 
 def seconds_left(situation: Situation) -> float | None:
@@ -48,8 +44,3 @@ def seconds_left(situation: Situation) -> float | None:
     if limit is None or pod is None or not is_running(pod):
         return None
     return max(0.0, float(limit - situation.run.active_seconds))
-
-
-def _give_up(situation: Situation, failure: Failure) -> Step:
-    run = ended(stop(situation.run, situation.now), situation.now)
-    return Step(failed(situation, failure, run), delete=deletions(situation, "Job", situation.observed.job))

@@ -13,11 +13,11 @@ from finetune_operator.decisions.objects import (
 from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.pod_template import pod_hash
 from finetune_operator.decisions.pods import ends_its_job, is_finished, is_running
-from finetune_operator.decisions.run_rules import DELETION_POLL_SECONDS, SPEC_CHANGED
+from finetune_operator.decisions.run_rules import SPEC_CHANGED
 from finetune_operator.decisions.runs import awaits_previous_job
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import on_its_way
-from finetune_operator.decisions.steps import Kind, Step, deletions
+from finetune_operator.decisions.steps import DELETION_POLL_SECONDS, Kind, Step, be_rid_of
 from finetune_operator.decisions.suspension import RESUMED, RESUMING, is_resuming, where_it_goes_on
 from finetune_operator.errors import Waiting
 
@@ -34,11 +34,7 @@ def wait_for_the_previous_job(situation: Situation) -> Step | None:
         return None
     if not is_controlled_by(previous, situation.uid):
         return None
-    return Step(
-        _still_pending(situation),
-        delete=deletions(situation, "Job", previous),
-        requeue_after_seconds=DELETION_POLL_SECONDS,
-    )
+    return be_rid_of(situation, "Job", previous, _still_pending(situation))
 
 
 def replace_an_outdated_job(situation: Situation) -> Step | None:
@@ -47,11 +43,8 @@ def replace_an_outdated_job(situation: Situation) -> Step | None:
     if job is None or spec_hash_of(job) == situation.run.spec_hash:
         return None
     message = f"Job {name_of(job)} was made for an earlier spec and is being replaced."
-    return Step(
-        on_its_way(situation, phase="Pending", reason=SPEC_CHANGED, message=message),
-        delete=deletions(situation, "Job", job),
-        requeue_after_seconds=DELETION_POLL_SECONDS,
-    )
+    status = on_its_way(situation, phase="Pending", reason=SPEC_CHANGED, message=message)
+    return be_rid_of(situation, "Job", job, status)
 
 
 def replace_a_job_of_other_pods(situation: Situation) -> Step | None:
@@ -60,16 +53,13 @@ def replace_a_job_of_other_pods(situation: Situation) -> Step | None:
     What runs goes on as it was made: new settings hold from the next attempt.
     """
     job, pods = situation.observed.job, situation.observed.pods
-    if job is None or is_being_deleted(job) or pod_hash_of(job) in {None, pod_hash(situation.spec)}:
+    if job is None or is_being_deleted(job) or any(map(is_running, pods)) or any(map(ends_its_job, pods)):
         return None
-    if any(map(is_running, pods)) or any(map(ends_its_job, pods)):
+    if pod_hash_of(job) in {None, pod_hash(situation.spec)}:
         return None
     message = f"What the spec says of its pod has changed, and none runs: Job {name_of(job)} is made again."
-    return Step(
-        on_its_way(situation, phase="Pending", reason=SETTINGS_CHANGED, message=message),
-        delete=deletions(situation, "Job", job),
-        requeue_after_seconds=DELETION_POLL_SECONDS,
-    )
+    status = on_its_way(situation, phase="Pending", reason=SETTINGS_CHANGED, message=message)
+    return be_rid_of(situation, "Job", job, status)
 
 
 def wait_for_what_is_being_deleted(situation: Situation) -> Step | None:
@@ -101,11 +91,7 @@ def replace_an_outdated_config(situation: Situation) -> Step | None:
     job, config = situation.observed.job, situation.observed.config
     if job is not None or config is None or config.get("data") == config_map(situation)["data"]:
         return None
-    return Step(
-        _still_pending(situation),
-        delete=deletions(situation, "ConfigMap", config),
-        requeue_after_seconds=DELETION_POLL_SECONDS,
-    )
+    return be_rid_of(situation, "ConfigMap", config, _still_pending(situation))
 
 
 def make_the_job(situation: Situation) -> Step:
@@ -125,18 +111,15 @@ def make_up_for_a_lost_report(situation: Situation, job: Object) -> Step:
     """Once a run. A trainer that finds the model of its run published only repeats that Report."""
     message = f"Job {name_of(job)} is complete, but its pod is gone and its Report is lost: it is made again."
     run = situation.run.model_copy(update={"report_lost": True})
-    return Step(
-        on_its_way(situation, phase="Pending", reason=REPORT_LOST, message=message, run=run),
-        delete=deletions(situation, "Job", job),
-        requeue_after_seconds=DELETION_POLL_SECONDS,
-    )
+    status = on_its_way(situation, phase="Pending", reason=REPORT_LOST, message=message, run=run)
+    return be_rid_of(situation, "Job", job, status)
 
 
 def _why_again(situation: Situation) -> str | None:
     """Why there is to be another Job for this run, if it is by our own doing."""
     if is_resuming(situation):
         return RESUMING
-    return next((r for r in (REPORT_LOST, SETTINGS_CHANGED) if _says(situation, r)), None)
+    return next((r for r in (REPORT_LOST, SETTINGS_CHANGED) if situation.says(r)), None)
 
 
 def _going_on_words(situation: Situation) -> tuple[str, str]:
@@ -155,10 +138,6 @@ def _going_on_words(situation: Situation) -> tuple[str, str]:
 
 def starting_message(job: str) -> str:
     return f"Job {job} was made; its pod comes up."
-
-
-def _says(situation: Situation, reason: str) -> bool:
-    return situation.reconciling is not None and situation.reconciling.reason == reason
 
 
 def _still_pending(situation: Situation) -> FinetuneStatus:

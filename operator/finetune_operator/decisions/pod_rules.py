@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from finetune_api.report import Report
 from finetune_api.status import Failure, Run
-from finetune_operator.decisions.accounting import stop
 from finetune_operator.decisions.attempts import report_of, was_interrupted
 from finetune_operator.decisions.exits import RERUN
 from finetune_operator.decisions.failures import (
@@ -41,7 +40,7 @@ from finetune_operator.decisions.running_rules import (
 )
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import ended, failed, on_its_way
-from finetune_operator.decisions.steps import Step, deletions
+from finetune_operator.decisions.steps import Step, give_up
 from finetune_operator.decisions.suspension import (
     RESUMED,
     show_that_a_queue_holds_it_back,
@@ -135,8 +134,7 @@ def _show_why_no_pod_starts(situation: Situation, job: Object) -> Step | None:
         hint=clip(f"{problem.hint} Then set spec.rerun to a new word.", MAX_HINT),
         retryable=True,
     )
-    run = ended(stop(situation.run, situation.now), situation.now)
-    return Step(failed(situation, failure, run), delete=deletions(situation, "Job", job))
+    return give_up(situation, failure)
 
 
 def _await_a_pod(situation: Situation, job: Object) -> Step:
@@ -150,11 +148,10 @@ def _await_a_pod(situation: Situation, job: Object) -> Step:
 
 
 def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
-    before = situation.reconciling
-    last = newest_finished(situation.observed.pods)
+    before, last = situation.reconciling, newest_finished(situation.observed.pods)
     if last is not None:
         return _next_attempt_words(situation, run, last)
-    if before is not None and before.reason in {JOB_RECREATED, REPORT_LOST, RESUMED}:
+    if before is not None and situation.says(JOB_RECREATED, REPORT_LOST, RESUMED):
         return before.reason, before.message
     if run.pod_ended:
         # Its pod is gone already; why it ended was told before.

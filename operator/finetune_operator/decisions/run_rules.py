@@ -15,11 +15,8 @@ from finetune_operator.decisions.outcome import stored_report
 from finetune_operator.decisions.runs import NAME_TAKEN
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.statuses import failed
-from finetune_operator.decisions.steps import Step, begin_next
+from finetune_operator.decisions.steps import DELETION_POLL_SECONDS, Step, begin_next
 from finetune_operator.errors import Stalled, Waiting
-
-DELETION_POLL_SECONDS = 2.0
-"""Between looks for an object that is going away; its last event usually comes first."""
 
 SPEC_CHANGED = "SpecChanged"
 

@@ -75,7 +75,7 @@ def follow_a_running_pod(situation: Situation) -> Step | None:
         return None
     before, run = situation.status, situation.run
     live = _live_of(situation.observed.live, pod)
-    goes_on = _says(situation, *_AT_WORK) and before.run is not None and before.run.attempt == run.attempt
+    goes_on = situation.says(*_AT_WORK) and before.run is not None and before.run.attempt == run.attempt
     stored_phase, stored = (before.phase, before.progress) if goes_on else (None, None)
     phase = (live.phase if live else stored_phase) or "Starting"
     progress = (live.progress if live else None) or stored
@@ -94,10 +94,6 @@ def follow_a_running_pod(situation: Situation) -> Step | None:
 def _at_work(run: Run) -> str:
     which = f"attempt {run.attempt} of run {run.number}" if run.attempt > 1 else f"run {run.number}"
     return f"The trainer of {which} is at work."
-
-
-def _says(situation: Situation, *reasons: str) -> bool:
-    return situation.reconciling is not None and situation.reconciling.reason in reasons
 
 
 def _live_of(live: LiveProgress | None, pod: Object) -> LiveProgress | None:

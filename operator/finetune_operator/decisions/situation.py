@@ -65,6 +65,10 @@ class Situation:
         condition = find(self.status.conditions, "Reconciling")
         return condition if condition is not None and condition.status == "True" else None
 
+    def says(self, *reasons: str) -> bool:
+        """Whether the stored condition is one of these."""
+        return self.reconciling is not None and self.reconciling.reason in reasons
+
     @cached_property
     def spec(self) -> FinetuneSpec:
         """Raises Stalled(InvalidSpec) for what the API server should have refused."""

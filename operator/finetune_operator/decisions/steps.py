@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from finetune_api.status import FinetuneStatus, Run
+from finetune_api.status import Failure, FinetuneStatus, Run
+from finetune_operator.decisions.accounting import stop
 from finetune_operator.decisions.objects import is_being_deleted, is_controlled_by, name_of, uid_of
 from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.situation import Situation
-from finetune_operator.decisions.statuses import next_run
+from finetune_operator.decisions.statuses import ended, failed, next_run
 
 Kind = Literal["Job", "ConfigMap"]
+
+DELETION_POLL_SECONDS = 2.0
+"""Between looks for an object that is going away; its last event usually comes first."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,17 @@ def deletions(situation: Situation, kind: Kind, thing: Object | None) -> tuple[D
     if thing is None or is_being_deleted(thing) or not is_controlled_by(thing, situation.uid):
         return ()
     return (Deletion(kind, situation.namespace, name_of(thing), uid_of(thing)),)
+
+
+def be_rid_of(situation: Situation, kind: Kind, thing: Object | None, status: FinetuneStatus) -> Step:
+    """What goes on can only do so once it is gone: look again until then."""
+    return Step(status, delete=deletions(situation, kind, thing), requeue_after_seconds=DELETION_POLL_SECONDS)
+
+
+def give_up(situation: Situation, failure: Failure) -> Step:
+    """The run fails by our decision, so its Job goes."""
+    run = ended(stop(situation.run, situation.now), situation.now)
+    return Step(failed(situation, failure, run), delete=deletions(situation, "Job", situation.observed.job))
 
 
 def leftovers(situation: Situation) -> tuple[Deletion, ...]:

@@ -56,8 +56,7 @@ def is_resuming(situation: Situation) -> bool:
     """Whether the run was suspended by its spec, and is not any more."""
     if any(c.type == "Suspended" and c.status == "True" for c in situation.status.conditions):
         return True
-    before = situation.reconciling
-    return before is not None and before.reason in {SUSPENDING, RESUMING}
+    return situation.says(SUSPENDING, RESUMING)
 
 
 def where_it_goes_on(situation: Situation, run: Run) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from finetune_api.evaluator_types import name_parts
 from finetune_api.status import Evaluation, FinetuneStatus, PastRun, Progress, Run
+from finetune_operator.decisions import conditions
 from finetune_operator.decisions.objects import parse_time
 from finetune_operator.decisions.observed import LiveProgress
 from finetune_operator.decisions.runs import stored_status
@@ -19,7 +20,6 @@ MAX_SERIES = 40
 MAX_EVALUATION_SERIES = 14
 """Scores, gains and gates; what an evaluation has beyond it is in status and in the full report."""
 MAX_LABEL = 256
-CONDITIONS = ("Ready", "Reconciling", "Stalled", "Suspended", "GatePassed", "Published")
 
 _families: list[Family] = []
 
@@ -114,7 +114,7 @@ def _state(status: FinetuneStatus) -> Iterator[Sample]:
     if status.phase is not None:
         yield PHASE, (status.phase, *(reasons or [""])), 1
     for condition in status.conditions:
-        if condition.type in CONDITIONS:
+        if condition.type in conditions.TYPES:
             yield CONDITION, (condition.type, condition.status), 1
 
 
