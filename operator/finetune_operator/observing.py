@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from finetune_operator.decisions.objects import created_at, uid_of
+from finetune_operator.decisions.objects import created_at, is_controlled_by, uid_of
 from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.pods import (
     end_time,
@@ -51,8 +51,9 @@ def observe(view: View, around: Surroundings) -> Observed | None:
     is_first = not (finetune.get("status") or {}).get("run")
     if awaits_previous_job(finetune) or not (is_first or name in view.complete):
         return None
-    pods = view.pods_of(name)
-    found = _Found(view.child("Job", name), *_divide(pods, finetune), view.child("ConfigMap", name))
+    job = view.child("Job", name)
+    pods = (*view.pods_of(name), *_ended_and_gone(job, view.gone_pod))
+    found = _Found(job, *_divide(pods, finetune), view.child("ConfigMap", name))
     if not view.has_news and not _tells_why_it_waits(found):
         return None
     return _observed(finetune, found, view.events, around)
@@ -68,9 +69,10 @@ def read(finetune: Object, around: Surroundings) -> Observed:
         previous = kube.get("Job", namespace, children_name(finetune, run_number(finetune) - 1))
     config = kube.get("ConfigMap", namespace, name)
     found = _Found(job, *_divide(pods, finetune), config, previous)
-    events = _events(found, around)
-    around.memory.views.read(key_of(finetune), finetune, name, found.children, events)
-    return _observed(finetune, found, events, around)
+    events, views = _events(found, around), around.memory.views
+    views.read(key_of(finetune), finetune, name, found.children, events)
+    gone = _ended_and_gone(job, views.gone_pod(key_of(finetune)))
+    return _observed(finetune, found._replace(pods=(*found.pods, *gone)), events, around)
 
 
 class _Found(NamedTuple):
@@ -89,6 +91,11 @@ class _Found(NamedTuple):
         pods = [("Pod", pod) for pod in (*self.pods, *self.pods_of_others)]
         present = [("Job", self.job), *pods, ("ConfigMap", self.config)]
         return [(kind, trimmed(thing)) for kind, thing in present if thing is not None]
+
+
+def _ended_and_gone(job: Object | None, pod: Object | None) -> tuple[Object, ...]:
+    """What counts as if it were still there, in a run whose Job it was of."""
+    return (pod,) if job and pod and is_controlled_by(pod, uid_of(job)) else ()
 
 
 def _divide(pods: tuple[Object, ...], finetune: Object) -> tuple[tuple[Object, ...], tuple[Object, ...]]:

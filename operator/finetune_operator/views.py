@@ -15,13 +15,11 @@ from typing import Any, NamedTuple
 from finetune_api import names
 from finetune_operator.decisions.objects import is_being_deleted, name_of, uid_of
 from finetune_operator.decisions.observed import Object
+from finetune_operator.decisions.pods import is_finished
+from finetune_operator.versions import essence, is_newer, newer
 
 REREAD_SECONDS = 300.0
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
-
-# Nothing is decided by these, so a change of them alone is no news.
-_VOLATILE_METADATA = ("resourceVersion", "managedFields", "generation")
-_VOLATILE_STATUS = ("ready", "uncountedTerminatedPods", "observedGeneration")
 
 
 class Key(NamedTuple):
@@ -42,6 +40,8 @@ class View:
     """Jobs about which all is known: what is not in `children` was not there."""
     events: tuple[Object, ...]
     """About what did not start when it was last read."""
+    gone_pod: Object | None
+    """The last one that ended and went."""
     has_news: bool
 
     def child(self, kind: str, name: str) -> Object | None:
@@ -58,6 +58,7 @@ class _Entry:
     children: dict[tuple[str, str], Object] = field(default_factory=dict)
     complete: set[str] = field(default_factory=set)
     events: tuple[Object, ...] = ()
+    gone_pod: Object | None = None
     has_news: bool = False
     is_doubted: bool = False
     """A write was refused or got lost: only reading tells."""
@@ -84,7 +85,7 @@ class Views:
                 return True
             else:
                 known = entry.children.get((kind, thing["metadata"]["name"])) if entry else None
-        return known is not None and not _is_newer(thing, known)
+        return known is not None and not is_newer(thing, known)
 
     def saw(self, kind: str, key: Key, thing: Object) -> bool:
         """A watch has shown the object; whether it says something new, so that somebody should look."""
@@ -99,6 +100,8 @@ class Views:
             if entry is None or known is None or uid_of(known) != uid_of(thing):
                 return False
             del entry.children[place]
+            if kind == "Pod" and is_finished(thing):
+                entry.gone_pod = thing
             entry.has_news = True
             if entry.finetune is None and not entry.children:
                 del self._entries[key]
@@ -118,10 +121,10 @@ class Views:
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             if thing["kind"] == names.KIND:
-                entry.finetune = _newer(entry.finetune, thing)
+                entry.finetune = newer(entry.finetune, thing)
             else:
                 place = thing["kind"], name_of(thing)
-                entry.children[place] = _newer(entry.children.get(place), thing)
+                entry.children[place] = newer(entry.children.get(place), thing)
             if is_whole:
                 entry.complete.add(name_of(thing))
                 entry.read_at = self._monotonic()
@@ -140,13 +143,13 @@ class Views:
         """
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
-            entry.finetune = _newer(entry.finetune, finetune)
+            entry.finetune = newer(entry.finetune, finetune)
             entry.is_doubted, entry.events = entry.has_news, events
             if not entry.has_news:
                 entry.children, entry.complete, entry.read_at = {}, {job}, self._monotonic()
             for kind, thing in children:
                 place = kind, name_of(thing)
-                entry.children[place] = _newer(entry.children.get(place), thing)
+                entry.children[place] = newer(entry.children.get(place), thing)
 
     def doubt(self, key: Key) -> None:
         """The next look is to read, whatever is heard until then."""
@@ -165,9 +168,14 @@ class Views:
             is_old = not is_new and self._monotonic() - entry.read_at >= REREAD_SECONDS
             if entry.finetune is None or entry.is_doubted or is_old:
                 return None
-            return View(
-                entry.finetune, dict(entry.children), frozenset(entry.complete), entry.events, had_news
-            )
+            children, complete = dict(entry.children), frozenset(entry.complete)
+            return View(entry.finetune, children, complete, entry.events, entry.gone_pod, had_news)
+
+    def gone_pod(self, key: Key) -> Object | None:
+        """The last pod that ended and went: reading no longer tells how it ended."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return entry.gone_pod if entry else None
 
     def find(self, kind: str, namespace: str, name: str, uid: str) -> Object | None:
         """A Job or pod of a finetune that goes on, by the name that it has from it; None when not known."""
@@ -186,7 +194,7 @@ class Views:
             return
         with self._lock:
             entry = self._entries.pop(key, None)
-            newest = _newer(entry.finetune if entry else None, finetune)
+            newest = newer(entry.finetune if entry else None, finetune)
             metadata = {part: newest["metadata"].get(part) for part in ("name", "uid", "resourceVersion")}
             self._settled[key] = {"metadata": metadata}
 
@@ -210,7 +218,7 @@ class Views:
     def _saw_finetune(self, key: Key, thing: Object) -> bool:
         entry = self._entries.get(key)
         known = (entry.finetune if entry else None) or self._settled.get(key)
-        if known is not None and not _is_newer(thing, known):
+        if known is not None and not is_newer(thing, known):
             return False
         self._settled.pop(key, None)
         entry = self._entries.setdefault(key, _Entry())
@@ -222,30 +230,11 @@ class Views:
             return False
         entry, place = self._entries.setdefault(key, _Entry()), (kind, name_of(thing))
         known = entry.children.get(place)
-        if known is not None and not _is_newer(thing, known):
+        if known is not None and not is_newer(thing, known):
             return False
         entry.children[place] = thing
-        if known is not None and _essence(known) == _essence(thing):
+        if known is not None and essence(known) == essence(thing):
             return False
         entry.has_news = True
         # Before its finetune was seen, nobody can say what it means; that event will come.
         return entry.finetune is not None
-
-
-def _is_newer(thing: Mapping[str, Any], known: Object) -> bool:
-    """Versions are numbers that grow over all objects; where they are not, the last one told is believed."""
-    version, before = (str(each["metadata"].get("resourceVersion")) for each in (thing, known))
-    if version.isdecimal() and before.isdecimal():
-        return int(version) > int(before)
-    return version != before
-
-
-def _newer(known: Object | None, thing: Object) -> Object:
-    return thing if known is None or _is_newer(thing, known) else known
-
-
-def _essence(thing: Object) -> tuple[dict[str, Any], ...]:
-    metadata = {k: v for k, v in thing["metadata"].items() if k not in _VOLATILE_METADATA}
-    status = {k: v for k, v in (thing.get("status") or {}).items() if k not in _VOLATILE_STATUS}
-    rest = {k: v for k, v in thing.items() if k not in {"metadata", "status"}}
-    return metadata, status, rest

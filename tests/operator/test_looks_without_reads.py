@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.kube import ApiFailure
+from finetune_operator.kube import ApiFailure, Conflict
 from finetune_operator.reconcile import CONFLICT_RETRY_SECONDS
 from tests.operator.test_reconcile import KEY, NOW, OURS, Bench
 
@@ -31,9 +31,15 @@ class Watching(Bench):
     def add_pod(self, **status: Any) -> None:
         labels = {"embeddings.dev/finetune": "one", "batch.kubernetes.io/job-name": "one-1"}
         labels["embeddings.dev/finetune-uid"] = "u1"
-        metadata = {"namespace": "team", "name": "one-1-abc", "labels": labels}
+        metadata: dict[str, Any] = {"namespace": "team", "name": "one-1-abc", "labels": labels}
         metadata["creationTimestamp"] = "2026-01-01T00:00:00Z"
+        job = self.kube.objects["Job", "team", "one-1"]["metadata"]["uid"]
+        metadata["ownerReferences"] = [{"kind": "Job", "controller": True, "uid": job}]
         self.kube.add({"kind": "Pod", "metadata": metadata, "spec": {}, "status": status})
+
+    def conditions(self) -> dict[str, str]:
+        """Reasons by type."""
+        return {c["type"]: c["reason"] for c in self.status()["conditions"]}
 
     def requests(self) -> list[tuple[str, str]]:
         """Since the last time, without Events."""
@@ -64,9 +70,7 @@ def test_a_pod_that_runs_needs_one_write(bench: Watching) -> None:
     assert bench.see("Pod", "one-1-abc")
     bench.look()
     assert bench.requests() == [("update", KIND)]
-    assert {"Reconciling": "Running"}.items() <= {
-        c["type"]: c["reason"] for c in bench.status()["conditions"]
-    }.items()
+    assert bench.conditions()["Reconciling"] == "Running"
 
 
 def test_a_look_that_nothing_was_heard_for_reads_everything(bench: Watching) -> None:
@@ -193,3 +197,34 @@ def test_a_pod_that_ended_well_is_no_reason_to_read_events(bench: Watching) -> N
     bench.look()  # nothing was heard since: this one reads
     assert ("list", "Pod") in bench.kube.requests
     assert ("list", "Event") not in bench.kube.requests
+
+
+def test_how_a_pod_ended_is_known_after_it_is_gone(bench: Watching) -> None:
+    """An evicted one may go before anybody looks, and the look may have to read."""
+    bench.look()
+    pod = "one-1-abc"
+    bench.add_pod(**RUNNING)
+    bench.see("Pod", pod)
+    bench.look()
+    asked = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+    ended = {"name": "trainer", "state": {"terminated": {"exitCode": 143}}}
+    bench.add_pod(phase="Failed", containerStatuses=[ended], conditions=[asked])
+    bench.see("Pod", pod)
+    assert bench.memory.views.lost("Pod", KEY, bench.kube.objects.pop(("Pod", "team", pod)))
+    bench.fail_once("update", KIND, Conflict("overtaken"))
+    for _ in range(2):
+        bench.look()
+    assert "Drained" in bench.reasons()
+
+
+def test_a_pod_that_went_with_its_job_is_not_taken_for_one_of_the_next(bench: Watching) -> None:
+    bench.look()
+    done = {"name": "trainer", "state": {"terminated": {"exitCode": 0}}}
+    bench.add_pod(phase="Succeeded", containerStatuses=[done])
+    bench.see("Pod", "one-1-abc")
+    for kind, name in (("Pod", "one-1-abc"), ("Job", "one-1")):
+        bench.memory.views.lost(kind, KEY, bench.kube.objects.pop((kind, "team", name)))
+    for _ in range(2):
+        bench.look()
+    assert bench.status()["phase"] == "Starting"
+    assert bench.conditions()["Reconciling"] == "JobRecreated"

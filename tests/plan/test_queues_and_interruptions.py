@@ -6,6 +6,7 @@ from tests.plan.test_suspension import HELD, KEPT, checkpointed, job_of, look, t
 EVICTED = world.a_finished_pod(
     143, conditions=[{"type": "DisruptionTarget", "status": "True", "message": "evicted by hand"}]
 )
+NEXT = world.a_running_pod("vdr-1-fghij", started=595, created=592)
 
 
 def test_a_job_that_a_queue_holds_back_waits_without_a_limit() -> None:
@@ -67,12 +68,33 @@ def test_an_interruption_is_told_as_one_that_counts_no_retry() -> None:
 
 
 def test_an_interruption_is_told_also_when_the_next_pod_runs_already() -> None:
-    pods = (EVICTED, world.a_running_pod("vdr-1-fghij", started=595, created=592))
-    now = look(checkpointed(), job=job_of(KEPT), pods=pods)
+    now = look(checkpointed(), job=job_of(KEPT), pods=(EVICTED, NEXT))
     told = world.decide(now)
     assert _reason(told.status) == "Interrupted"
     assert told.requeue_after_seconds == 0
     assert _reason(world.decide(world.applied(now, told)).status) == "Running"
+
+
+def test_an_interruption_that_nobody_saw_is_told_before_the_next_pod_runs() -> None:
+    """Of a pod that was evicted and collected while the operator was down, for instance."""
+    now = look(checkpointed(), job=job_of(KEPT), pods=(NEXT,))
+    told = world.decide(now)
+    assert world.said(told.status, "Reconciling") == (
+        "True",
+        "Interrupted",
+        (
+            "Pod vdr-1-abcde is gone before anybody saw how it ended. That counts as no retry."
+            " The run goes on from the checkpoint of step 50, so that 34 steps are done again."
+        ),
+    )
+    assert _reason(world.decide(world.applied(now, told)).status) == "Running"
+
+
+def test_an_interruption_that_nobody_saw_is_told_while_the_next_pod_is_awaited() -> None:
+    now = look(checkpointed(), job=job_of(KEPT), pods=())
+    told = world.decide(now)
+    assert _reason(told.status) == "Interrupted"
+    assert world.decide(world.applied(now, told)).status == told.status
 
 
 def _reason(status: world.Object) -> str:

@@ -155,13 +155,15 @@ def test_a_failed_attempt_is_told_while_the_next_one_comes() -> None:
 def test_after_the_last_retry_nothing_is_said_until_the_job_has_ended() -> None:
     status = world.decide(_look(live=_live("Training", 50))).status
     finetune = world.a_finetune(status={**status, "run": {**status["run"], "retries": 3}})
-    decision = world.decide(_look(finetune, pods=(world.a_finished_pod(1),), now=world.at(1000)))
-    assert (decision.status, decision.requeue_after_seconds) == (finetune["status"], 5.0)
+    pod = world.a_finished_pod(1)
+    for seconds, again in ((601, 15.0), (630, 40.0), (1000, 60.0)):
+        decision = world.decide(_look(finetune, pods=(pod,), now=world.at(seconds)))
+        assert (decision.status, decision.requeue_after_seconds) == (finetune["status"], again)
 
 
 def test_after_a_pod_that_is_gone_already_the_next_attempt_is_told() -> None:
-    look = _look(live=_live("Training", 50))
-    finetune = world.a_finetune(status=world.decide(look).status)
+    failed = world.decide(_look(pods=(world.a_finished_pod(1),)))
+    finetune = world.a_finetune(status=failed.status)
     decision = world.decide(_look(finetune, pods=(), now=world.at(1000)))
     said = "Another attempt of run 1 comes up. It starts over, as its progress is lost without"
     assert (world.said(decision.status, "Reconciling") or ("", "", ""))[2].startswith(said)

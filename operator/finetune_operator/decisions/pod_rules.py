@@ -7,6 +7,7 @@ from finetune_api.status import Failure, Run
 from finetune_operator.decisions.attempts import report_of, was_interrupted
 from finetune_operator.decisions.exits import RERUN
 from finetune_operator.decisions.failures import (
+    INTERRUPTED,
     MAX_HINT,
     MAX_MESSAGE,
     failure_of_attempt,
@@ -103,7 +104,9 @@ def _tell_how_the_last_attempt_ended(situation: Situation) -> Step | None:
     """Before it is told that the next one runs: where both came at once, the reason would never be told."""
     before, run = situation.status.run, situation.run
     last, pod = newest_finished(situation.observed.pods), unfinished_pod(situation.observed.pods)
-    if before is None or last is None or pod is None or not 0 < before.attempt < run.attempt:
+    if before is None or pod is None or not 0 < before.attempt < run.attempt:
+        return None
+    if last is None and not _is_end_untold(situation):
         return None
     reason, message = _next_attempt_words(situation, run, last)
     status = on_its_way(situation, phase="Starting", reason=reason, message=message, run=run)
@@ -151,8 +154,10 @@ def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
     before, last = situation.reconciling, newest_finished(situation.observed.pods)
     if last is not None:
         return _next_attempt_words(situation, run, last)
-    if before is not None and situation.says(JOB_RECREATED, REPORT_LOST, RESUMED):
+    if before is not None and situation.says(JOB_RECREATED, REPORT_LOST, RESUMED, INTERRUPTED):
         return before.reason, before.message
+    if _is_end_untold(situation):
+        return _next_attempt_words(situation, run, None)
     if run.pod_ended:
         # Its pod is gone already; why it ended was told before.
         return (
@@ -162,9 +167,22 @@ def _starting_words(situation: Situation, run: Run) -> tuple[str, str]:
     return STARTING, starting_message(run.job)
 
 
-def _next_attempt_words(situation: Situation, run: Run, last: Object) -> tuple[str, str]:
-    failure = failure_of_attempt(last, situation.observed, run.number)
+def _is_end_untold(situation: Situation) -> bool:
+    """Whether a pod went before anybody saw how it ended."""
+    before, run = situation.status.run, situation.run
+    if before is None or before.pod is None or before.pod_ended:
+        return False
+    return run.pod_ended or run.pod != before.pod
+
+
+def _next_attempt_words(situation: Situation, run: Run, last: Object | None) -> tuple[str, str]:
+    """last: the pod that ended; None when it went unseen."""
     goes_on = f"The run {where_it_goes_on(situation, run)}."
+    if last is None:
+        before = situation.status.run or run
+        what = f"Pod {before.pod} is gone before anybody saw how it ended."
+        return INTERRUPTED, f"{what} That counts as no retry. {goes_on}"
+    failure = failure_of_attempt(last, situation.observed, run.number)
     if was_interrupted(last):
         return failure.reason, f"{sentence(failure.message)} That counts as no retry. {goes_on}"
     most = situation.spec.limits.retries

@@ -5,7 +5,13 @@ from finetune_operator.decisions.attempts import was_interrupted
 from finetune_operator.decisions.deadlines import seconds_left
 from finetune_operator.decisions.objects import uid_of
 from finetune_operator.decisions.observed import LiveProgress, Object
-from finetune_operator.decisions.pods import ends_its_job, is_running, newest_finished, unfinished_pod
+from finetune_operator.decisions.pods import (
+    end_time,
+    ends_its_job,
+    is_running,
+    newest_finished,
+    unfinished_pod,
+)
 from finetune_operator.decisions.running import (
     NODE_NOT_READY,
     STUCK,
@@ -22,6 +28,9 @@ from finetune_operator.decisions.steps import Step
 
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 5.0, 60.0
 """Between looks for a pod that does not start: Events about it do not wake anybody."""
+
+JOB_LAG_SECONDS = 15.0
+"""In which a Job says that its pod has ended; where thousands end at once, its controller takes longer."""
 
 RESYNC_SECONDS = 300.0
 """Between looks at a run that goes well, should an event get lost."""
@@ -45,7 +54,15 @@ def await_the_end_of_the_job(situation: Situation) -> Step | None:
         situation, phase=before.phase or "Starting", reason=RUNNING, message=_at_work(run), run=run,
         progress=before.progress,
     )  # fmt: skip
-    return Step(status, requeue_after_seconds=SHORTEST_POLL_SECONDS)
+    return Step(status, requeue_after_seconds=_job_lag_seconds(situation))
+
+
+def _job_lag_seconds(situation: Situation) -> float:
+    """Until it is worth to ask whether an event got lost: each time as long again as it took so far."""
+    last = newest_finished(situation.observed.pods)
+    end = end_time(last) if last is not None else None
+    waited = (situation.now - end).total_seconds() if end else 0.0
+    return min(max(waited, JOB_LAG_SECONDS), LONGEST_POLL_SECONDS)
 
 
 def _was_the_last(situation: Situation) -> bool:
