@@ -102,12 +102,12 @@ class Kube:
     def list(
         self, kind: str, namespace: str, *, labels: str = "", fields: str = ""
     ) -> tuple[JsonObject, ...]:
-        """All objects that match the selectors, in pages."""
+        """All objects that match the selectors, in pages; with their kind, which lists leave out."""
         found: list[JsonObject] = []
         query = {"limit": str(PAGE_SIZE), "labelSelector": labels, "fieldSelector": fields, "continue": ""}
         while True:
             page = self._call("list", kind, _path(kind, namespace), query=query) or {}
-            found += page.get("items", [])
+            found += [{"kind": kind, **item} for item in page.get("items", [])]
             query["continue"] = page.get("metadata", {}).get("continue", "")
             if not query["continue"]:
                 return tuple(found)

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import signal
 import sys
@@ -43,6 +44,9 @@ LONGEST_RUN_SECONDS = 180.0
 DRAIN_SECONDS = 3.0
 # Below the ten seconds in which a stop is promised, however long the API server keeps requests waiting.
 STOP_SECONDS = 8.0
+# Parsed objects come by the thousand and hold no cycles: at Python's own threshold, looking for some takes a
+# twentieth of the operator's time [measured: 32.2 ms of CPU a finetune, 30.8 so].
+GARBAGE_THRESHOLD = 50_000
 
 
 class CannotStart(Exception):
@@ -203,6 +207,7 @@ def cli() -> None:
     except ValidationError as error:
         parser.error("; ".join(_explain(error)))
     configure_logging(settings.log_level)
+    gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         asyncio.run(run(settings))
     except AskedToStop:

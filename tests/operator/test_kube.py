@@ -84,7 +84,7 @@ def test_a_replica_that_does_not_lead_reads_and_does_not_write() -> None:
 def test_lists_are_read_in_pages() -> None:
     first = {"items": [{"n": 1}], "metadata": {"continue": "more"}}
     kube, client, _ = a_kube((200, first), (200, {"items": [{"n": 2}], "metadata": {}}))
-    assert kube.list("Pod", "team", labels="a=b") == ({"n": 1}, {"n": 2})
+    assert kube.list("Pod", "team", labels="a=b") == ({"kind": "Pod", "n": 1}, {"kind": "Pod", "n": 2})
     assert "labelSelector=a%3Db" in client.asked[0][1]
     assert "continue=more" in client.asked[1][1]
 

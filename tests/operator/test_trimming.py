@@ -12,13 +12,14 @@ LAST_APPLIED = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
 def a_pod() -> dict[str, Any]:
     container = {"name": "trainer", "image": "trainer:1", "env": [{"name": "A", "value": "b"}]}
     spec = {"nodeName": "one", "volumes": [{"name": "cache"}], "containers": [container]}
-    return {"kind": "Pod", "metadata": {"name": "one-1-abc"}, "spec": spec, "status": {"phase": "Running"}}
+    metadata = {"name": "one-1-abc", "managedFields": [{"subresource": "status"}]}
+    return {"kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Running"}}
 
 
 def test_of_a_pod_is_kept_what_is_decided_by() -> None:
     kept = trimmed(a_pod())
     assert kept["spec"] == {"nodeName": "one", "containers": [{"name": "trainer", "image": "trainer:1"}]}
-    assert kept["status"] == {"phase": "Running"}
+    assert (kept["metadata"], kept["status"]) == ({"name": "one-1-abc"}, {"phase": "Running"})
 
 
 def test_of_a_job_the_template_is_not_kept() -> None:
@@ -27,12 +28,13 @@ def test_of_a_job_the_template_is_not_kept() -> None:
 
 
 def test_of_a_finetune_the_spec_is_kept_and_what_kubectl_noted_is_not() -> None:
-    managed = [{"manager": "kubectl", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}}]
+    written = {"subresource": "status", "time": "2026-01-01T00:00:00Z"}
+    managed = [{**written, "manager": "operator", "fieldsV1": {}}, {"manager": "kubectl", "fieldsV1": {}}]
     metadata = {"managedFields": managed, "annotations": {**LAST_APPLIED, "team": "search"}}
     spec: dict[str, Any] = {"runtime": {"pod": {"tolerations": [], "volumes": []}}}
     kept = trimmed({"kind": "EmbeddingFinetune", "metadata": metadata, "spec": spec})
     assert kept["spec"] == spec
-    assert kept["metadata"]["managedFields"] == [{"manager": "kubectl", "time": "2026-01-01T00:00:00Z"}]
+    assert kept["metadata"]["managedFields"] == [written]
     assert kept["metadata"]["annotations"] == {"team": "search"}
 
 

@@ -36,10 +36,16 @@ PODS: dict[str, tuple[world.Object, str, str]] = {
         ),
     ),
     "somebody holds the pod back": (
-        world.a_pod(conditions=[{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]),
+        world.changed(
+            world.a_pod(
+                conditions=[{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]
+            ),
+            "spec.schedulingGates",
+            [{"name": "example.com/quota"}],
+        ),
         "SchedulingGated",
         (
-            "Pod vdr-1-abcde is held back by scheduling gates: of no name."
+            "Pod vdr-1-abcde is held back by scheduling gates: example.com/quota."
             " Platform team: see the controller that set the gate."
         ),
     ),

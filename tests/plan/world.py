@@ -15,6 +15,7 @@ from finetune_operator.decisions.objects import format_time
 from finetune_operator.decisions.observed import LiveProgress, Observed
 from finetune_operator.decisions.plan import Plan, plan
 from finetune_operator.settings import Settings
+from finetune_operator.trimming import trimmed
 
 Object = dict[str, Any]
 
@@ -133,7 +134,7 @@ def a_pod(name: str = "vdr-1-abcde", *, created: float = 0, **status: Any) -> Ob
     limits = {"memory": "16Gi", "nvidia.com/gpu": "1"}
     container = {"name": "trainer", "image": "images.example/trainer", "resources": {"limits": limits}}
     spec = {"containers": [{"name": "injected"}, container]}
-    return {"metadata": metadata, "spec": spec, "status": {"phase": "Pending", **status}}
+    return {"kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Pending", **status}}
 
 
 def being_deleted(thing: Object, seconds: float = 1) -> Object:
@@ -287,11 +288,32 @@ def live(phase: Phase, progress: Progress | None, seconds: float, **parts: Any) 
 
 
 def decide(observed: Observed, settings: Settings = SETTINGS) -> Plan:
-    """The plan. A status that it would write is one that the API server accepts."""
+    """The plan. A status that it would write is one that the API server accepts.
+
+    What is kept in memory is enough to decide by.
+    """
     decision = plan(observed, settings)
+    assert plan(_remembered(observed), settings) == decision
     if decision.status != (observed.finetune.get("status") or {}):
         FinetuneStatus.model_validate(decision.status)
     return decision
+
+
+def _remembered(observed: Observed) -> Observed:
+    """The look, had watches told of all that it found."""
+
+    def kept(thing: Object | None) -> Object | None:
+        return trimmed(thing) if thing else thing
+
+    return replace(
+        observed,
+        finetune=trimmed(observed.finetune),
+        job=kept(observed.job),
+        config=kept(observed.config),
+        previous_job=kept(observed.previous_job),
+        pods=tuple(map(trimmed, observed.pods)),
+        pods_of_others=tuple(map(trimmed, observed.pods_of_others)),
+    )
 
 
 def applied(observed: Observed, decision: Plan) -> Observed:
