@@ -14,7 +14,7 @@ from rich.text import Text
 from demo.tasks import Task
 from demo.watching import Finetune
 from finetune_api.evaluator_types import name_parts
-from finetune_api.status import GateResult, PrimaryResult
+from finetune_api.results import GateResult, PrimaryResult
 
 
 @dataclass(frozen=True)

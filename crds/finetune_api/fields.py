@@ -114,3 +114,12 @@ class SecretRef(ApiModel):
 
     name: ObjectName
     """Name of the Secret."""
+
+
+# Of status, whose size is bounded.
+Text = Annotated[str, StringConstraints(max_length=256)]
+Message = Annotated[str, StringConstraints(max_length=1024)]
+Time = Annotated[str, StringConstraints(max_length=32)]
+ArtifactUri = Annotated[str, StringConstraints(max_length=384)]
+Value = Annotated[str, StringConstraints(max_length=24)]
+Count = Annotated[int, Field(ge=0)]

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from finetune_api.evaluation import Gate
-from finetune_api.status import GateResult
+from finetune_api.results import GateResult
 
 
 def judge(

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from finetune_api.fields import ApiModel
-from finetune_api.status import Artifact, Failure, Lineage, Measured
+from finetune_api.results import Artifact, Lineage, Measured
+from finetune_api.status import Failure
 
 MAX_REPORT_BYTES = 2048
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from finetune_api.status import Metric
+from finetune_api.results import Metric
 from finetune_operator.decisions.runs import awaits_previous_job, children_name, run_number
 from tests.plan import world
 

@@ -3,7 +3,7 @@
 import pytest
 
 from finetune_api.evaluation import Gate
-from finetune_api.status import Metric
+from finetune_api.results import Metric
 from finetune_operator.decisions.gates import decide, were_decided_here
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from PIL import Image
 
 from finetune_api.report import Report
-from finetune_api.status import Artifact
+from finetune_api.results import Artifact
 from finetune_trainer.evaluation import EvaluatorResult
 from finetune_trainer.reporting.beside import files_beside
 from finetune_trainer.reporting.full_report import build_full_report, to_bytes

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from finetune_api.report import Report
+from finetune_api.results import Artifact
 from finetune_api.spec import FinetuneSpec
-from finetune_api.status import Artifact
 from finetune_trainer.errors import InvalidSpec
 from finetune_trainer.local.planning import claims, find_volumes, plan_run
 from finetune_trainer.local.spec_file import SpecFile

@@ -9,7 +9,7 @@ import pytest
 import sentence_transformers
 import yaml
 
-from finetune_api.status import Artifact
+from finetune_api.results import Artifact
 from finetune_trainer.reporting.card import plain, write_card
 from finetune_trainer.reporting.full_report import build_full_report, to_bytes
 from finetune_trainer.reporting.page import Sample, no_samples

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune_api.status import Measured
+from finetune_api.results import Measured
 from finetune_trainer.places import Places
 from tests.trainer.builders import places_in, write_jsonl
 from tests.trainer.test_pipeline import a_run, ended

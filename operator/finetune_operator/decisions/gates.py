@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from finetune_api.evaluation import Gate
 from finetune_api.gates import judge
-from finetune_api.status import GateResult, Metric
+from finetune_api.results import GateResult, Metric
 
 FROM_STORED = " (from stored numbers)"
 """Ends the message of a result that was decided here."""

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
-from finetune_api.status import Evaluation, FinetuneStatus, PastResult, PastRun, Run
+from finetune_api.results import Evaluation
+from finetune_api.status import FinetuneStatus, PastResult, PastRun, Run
 from finetune_operator.decisions.conditions import find
 from finetune_operator.decisions.objects import format_time
 from finetune_operator.decisions.texts import clip

@@ -1,21 +1,18 @@
 """From the Report that a run left to the status it ends with."""
 
 from finetune_api.report import Report
-from finetune_api.spec import FinetuneSpec
-from finetune_api.status import (
+from finetune_api.results import (
     Artifact,
-    Condition,
     Evaluation,
-    Failure,
-    FinetuneStatus,
     GateData,
     GateResult,
     Lineage,
     Measured,
     Metric,
     PrimaryResult,
-    Run,
-)  # fmt: skip
+)
+from finetune_api.spec import FinetuneSpec
+from finetune_api.status import Condition, Failure, FinetuneStatus, Run  # fmt: skip
 from finetune_operator.decisions import conditions, gates
 from finetune_operator.decisions.conditions import Verdict
 from finetune_operator.decisions.situation import Situation

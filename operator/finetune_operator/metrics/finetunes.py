@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from finetune_api.evaluator_types import name_parts
-from finetune_api.status import Evaluation, FinetuneStatus, PastRun, Progress, Run
+from finetune_api.results import Evaluation
+from finetune_api.status import FinetuneStatus, PastRun, Progress, Run
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.objects import parse_time
 from finetune_operator.decisions.observed import LiveProgress

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from finetune_api.report import Report
+from finetune_api.results import Artifact
 from finetune_api.run_file import RunFile
-from finetune_api.status import Artifact
 from finetune_api.uris import OciTarget, StoreUri
 from finetune_trainer.places import Places
 from finetune_trainer.publishing import LATEST, REPORT, Extras, Target, open_target, publish

@@ -11,8 +11,8 @@ import numpy as np
 from finetune_api.evaluation import Evaluator, Gate, MetricReference
 from finetune_api.evaluator_types import TYPES
 from finetune_api.gates import judge
+from finetune_api.results import GateResult
 from finetune_api.spec import FinetuneSpec
-from finetune_api.status import GateResult
 from finetune_trainer.comparison.clusters import renumbered
 from finetune_trainer.comparison.statistics import Comparison, Interval, compare, gain_interval
 from finetune_trainer.data.inputs import EvaluationData, RetrievalData

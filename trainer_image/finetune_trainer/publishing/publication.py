@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune_api.report import Report
+from finetune_api.results import Artifact
 from finetune_api.run_file import RunFile
-from finetune_api.status import Artifact
 from finetune_trainer.digests import model_digest
 from finetune_trainer.errors import SourceUnavailable, TargetInUse
 from finetune_trainer.publishing.contents import model_files

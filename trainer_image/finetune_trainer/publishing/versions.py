@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from finetune_api.report import Report
-from finetune_api.status import Artifact
+from finetune_api.results import Artifact
 from finetune_trainer.digests import model_digest
 from finetune_trainer.errors import InvalidModel
 from finetune_trainer.publishing.store import REPORT

@@ -1,7 +1,7 @@
 """The files that stand beside a published model."""
 
 from finetune_api.report import Report
-from finetune_api.status import Artifact
+from finetune_api.results import Artifact
 from finetune_trainer.publishing.store import REPORT
 from finetune_trainer.reporting.card import PAGE, PICTURE, write_card
 from finetune_trainer.reporting.full_report import build_full_report, to_bytes

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from finetune_api.results import GateResult, Lineage
 from finetune_api.run_file import RunFile
-from finetune_api.status import GateResult, Lineage
 from finetune_trainer.comparison.measurement import Measurement
 from finetune_trainer.comparison.statistics import LOW_POWER
 from finetune_trainer.data.inputs import RetrievalData

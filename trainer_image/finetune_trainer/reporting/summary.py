@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from finetune_api.evaluator_types import metric_name, named_similarity
 from finetune_api.report import Report
+from finetune_api.results import GateResult, Measured, Metric, PrimaryResult
 from finetune_api.spec import FinetuneSpec
-from finetune_api.status import GateResult, Measured, Metric, PrimaryResult
 from finetune_trainer.comparison.measurement import Measurement, deciding_metrics, shown_metrics
 from finetune_trainer.decimals import decimal
 from finetune_trainer.reporting.results import Results
