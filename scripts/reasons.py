@@ -29,7 +29,7 @@ ON_THE_WAY = (
     ("GatesChanged", "Changed gates need numbers or a model that the run did not keep; it runs again", ""),
     ("JobRecreated", "The Job was gone in the middle of the run, and was made again", ""),
     ("ReportLost", "The Job is complete, but its Report is gone with its pod; one more attempt is made", ""),
-    ("PreviousJobTerminating, JobTerminating, ConfigMapTerminating, PodTerminating",
+    ("JobTerminating, ConfigMapTerminating, PodTerminating",
      "What was there before must be gone first, so that two pods never work for one finetune", ""),
     ("Stuck", "A running pod has reported nothing new for `limits.stuckSeconds`; it is not stopped",
      "You: see its log; delete the pod, and another one goes on."),

@@ -5,14 +5,12 @@ thread, one at a time for each key: the queue sees to that.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from finetune_api import names
 from finetune_operator.decisions.announcements import announcements, build_event
-from finetune_operator.decisions.objects import is_being_deleted, is_controlled_by, name_of, uid_of
+from finetune_operator.decisions.objects import name_of
 from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.plan import Plan, plan
 from finetune_operator.decisions.runs import is_settled, next_look
@@ -22,13 +20,12 @@ from finetune_operator.memory import Key, key_of
 from finetune_operator.observing import Surroundings, observe, read
 from finetune_operator.trimming import trimmed
 
-__all__ = ["Surroundings", "create_or_adopt", "reconcile"]
+__all__ = ["Surroundings", "reconcile"]
 
 logger = logging.getLogger(__name__)
 
 # Somebody else wrote in between: what they wrote is there to be read at once.
 CONFLICT_RETRY_SECONDS = 0.1
-TERMINATING_RETRY_SECONDS = 2.0
 
 
 def reconcile(key: Key, around: Surroundings) -> float | None:
@@ -54,7 +51,7 @@ def _look(key: Key, around: Surroundings) -> float | None:
     if observed is not None:
         decision = plan(observed, around.settings)
         if _is_harmless(observed, decision):
-            return _follow(observed, decision, around, create=partial(_create, around))
+            return _follow(observed, decision, around)
     found = around.kube.get(names.KIND, *key)
     if found is None:
         around.memory.forget(key)
@@ -68,9 +65,7 @@ def _look(key: Key, around: Surroundings) -> float | None:
         if wait is None or wait > 0:
             return wait
     observed = read(finetune, around)
-    return _follow(
-        observed, plan(observed, around.settings), around, create=partial(_create_or_adopt, around)
-    )
+    return _follow(observed, plan(observed, around.settings), around)
 
 
 def _is_harmless(observed: Observed, decision: Plan) -> bool:
@@ -85,21 +80,17 @@ def _is_harmless(observed: Observed, decision: Plan) -> bool:
     return not decision.delete and not (decision.create and begun) and not gives_up
 
 
-def _follow(
-    observed: Observed, decision: Plan, around: Surroundings, *, create: Callable[[Object, str], None]
-) -> float | None:
+def _follow(observed: Observed, decision: Plan, around: Surroundings) -> float | None:
     if not around.may_act():
         return None
-    decision = act(observed, decision, around, create)
+    decision = act(observed, decision, around)
     finetune = observed.finetune
     if is_settled({**finetune, "status": decision.status}):
         around.memory.views.settle(key_of(finetune), finetune)
     return decision.requeue_after_seconds
 
 
-def act(
-    observed: Observed, decision: Plan, around: Surroundings, create: Callable[[Object, str], None]
-) -> Plan:
+def act(observed: Observed, decision: Plan, around: Surroundings) -> Plan:
     """Delete, create, and say so in status. Returns the plan that was followed in the end.
 
     Raises Conflict when the finetune is no longer what was observed.
@@ -108,43 +99,17 @@ def act(
         for deletion in decision.delete:
             around.kube.delete(deletion.kind, deletion.namespace, deletion.name, uid=deletion.uid)
         for manifest in decision.create:
-            create(manifest, uid_of(observed.finetune))
+            _create(manifest, around)
     except (Stalled, Waiting) as refusal:
         decision = plan(replace(observed, refusal=refusal), around.settings)
     _put_status(observed, decision, around)
     return decision
 
 
-def _create(around: Surroundings, manifest: Object, _uid: str) -> None:
-    """Raises Conflict when something has that name that the view does not know."""
+def _create(manifest: Object, around: Surroundings) -> None:
+    """Raises Conflict when something has that name: reading tells whose it is, and whether it goes."""
     made = trimmed(around.kube.create(manifest))
     around.memory.views.wrote(_finetune_of(manifest), made, is_whole=made["kind"] == "Job")
-
-
-def _create_or_adopt(around: Surroundings, manifest: Object, uid: str) -> None:
-    there = trimmed(create_or_adopt(around.kube, manifest, uid))
-    around.memory.views.wrote(_finetune_of(manifest), there)
-
-
-def create_or_adopt(kube: Kube, manifest: Object, uid: str) -> Object:
-    """Create the object, or find that an earlier, interrupted look has done so. Returns what is there.
-
-    Raises Waiting while an object of that name goes away, Stalled when it belongs to somebody else.
-    """
-    kind, namespace, name = manifest["kind"], manifest["metadata"]["namespace"], name_of(manifest)
-    try:
-        return kube.create(manifest)
-    except Conflict:
-        there = kube.get(kind, namespace, name)
-        if there is None:
-            raise  # it went between the two calls: the next look creates it
-        if is_being_deleted(there):
-            text = f"{kind} {name} of before is still being deleted"
-            raise Waiting("PreviousJobTerminating", text, TERMINATING_RETRY_SECONDS) from None
-        if not is_controlled_by(there, uid):
-            text = f"{kind} {name} exists and is not of this finetune. You: delete it, or rename the finetune"
-            raise Stalled("NameTaken", text) from None
-        return there
 
 
 def _finetune_of(child: Object) -> Key:

@@ -91,14 +91,39 @@ def test_the_first_look_at_a_run_that_another_process_began_reads_everything(ben
     assert ("get", "Job") in after.requests()
 
 
-def test_what_the_watch_does_not_know_yet_is_adopted_after_a_refusal(bench: Watching) -> None:
-    bench.kube.add(
-        {"kind": "Job", "metadata": {"namespace": "team", "name": "one-1", "ownerReferences": OURS}}
-    )
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        pytest.param({"ownerReferences": OURS}, "SpecChanged", id="ours, for another spec"),
+        pytest.param({}, "NameTaken", id="nobody's"),
+        pytest.param({"ownerReferences": [{**OURS[0], "uid": "u0"}]}, "JobTerminating", id="a namesake's"),
+        pytest.param(
+            {"ownerReferences": OURS, "deletionTimestamp": "2026-01-01T00:00:00Z"}, "SpecChanged", id="going"
+        ),
+    ],
+)
+def test_a_job_that_the_watch_does_not_know_yet_is_read_after_a_refusal(
+    bench: Watching, metadata: dict[str, Any], reason: str
+) -> None:
+    bench.kube.add({"kind": "Job", "metadata": {"namespace": "team", "name": "one-1", **metadata}})
     assert bench.look() == CONFLICT_RETRY_SECONDS
     bench.requests()
     bench.look()
     assert ("get", "Job") in bench.requests()
+    assert reason in bench.conditions().values()
+
+
+def test_a_job_of_an_earlier_look_is_taken_over(bench: Watching) -> None:
+    """Of one that ended before it could write status."""
+    bench.fail_once("update", KIND, ApiFailure("planted"))
+    with pytest.raises(ApiFailure):
+        bench.look()
+    after = Watching()
+    after.kube.objects = bench.kube.objects
+    for _ in range(2):
+        after.look()
+    assert after.conditions()["Reconciling"] == "Starting"
+    assert ("delete", "Job") not in after.requests()
 
 
 def test_after_a_write_that_got_lost_everything_is_read_whatever_is_heard(bench: Watching) -> None:

@@ -1,6 +1,5 @@
 """Observe, plan, act under faults that a real API server cannot be made to show on demand."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,10 +9,10 @@ from typing import Any
 import pytest
 
 from finetune_operator.decisions.observed import Observed
-from finetune_operator.errors import Stalled, Waiting
+from finetune_operator.errors import Waiting
 from finetune_operator.kube import ApiFailure, Conflict
 from finetune_operator.memory import Key, Memory
-from finetune_operator.reconcile import CONFLICT_RETRY_SECONDS, Surroundings, create_or_adopt, reconcile
+from finetune_operator.reconcile import CONFLICT_RETRY_SECONDS, Surroundings, reconcile
 from finetune_operator.settings import Settings
 from tests.api.specs import a_finetune, a_spec
 from tests.operator.fake_kube import FakeKube
@@ -228,42 +227,7 @@ def test_events_are_read_only_when_a_start_takes_long(bench: Bench) -> None:
         assert bench.kube.requests.count(("list", "Event")) == expected
 
 
-JOB: dict[str, Any] = {"kind": "Job", "metadata": {"namespace": "team", "name": "one-1"}}
 OURS: list[dict[str, Any]] = [{"kind": "EmbeddingFinetune", "name": "one", "uid": "u1", "controller": True}]
-
-
-def there(**metadata: Any) -> FakeKube:
-    kube = FakeKube()
-    kube.add({"kind": "Job", "metadata": {"namespace": "team", "name": "one-1", **metadata}})
-    return kube
-
-
-def test_an_object_of_ours_that_is_already_there_is_adopted() -> None:
-    create_or_adopt(there(ownerReferences=OURS), JOB, "u1")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("kube", "error", "reason"),
-    [
-        pytest.param(there, Stalled, "NameTaken", id="nobody's"),
-        pytest.param(
-            lambda: there(ownerReferences=[{**OURS[0], "uid": "u0"}]), Stalled, "NameTaken", id="another's"
-        ),
-        pytest.param(
-            lambda: there(ownerReferences=OURS, deletionTimestamp="2026-01-01T00:00:00Z"),
-            Waiting,
-            "PreviousJobTerminating",
-            id="going",
-        ),
-    ],
-)
-def test_an_object_that_is_not_ours_to_use_is_not_used(
-    kube: Callable[[], FakeKube], error: type[Stalled | Waiting], reason: str
-) -> None:
-    with pytest.raises(error) as raised:
-        create_or_adopt(kube(), JOB, "u1")  # type: ignore[arg-type]
-    assert isinstance(raised.value, Stalled | Waiting)
-    assert raised.value.reason == reason
 
 
 def test_an_account_is_looked_at_until_the_job_is_made(bench: Bench) -> None:
