@@ -18,7 +18,7 @@ from tests.operator.process import Operator, install_chart, running_operator
 NAMESPACE = "burst"
 ONE_AT_A_TIME = 50
 """Finetunes behind the row for 1: a percentile needs many."""
-YARDSTICK_JOBS = 300
+YARDSTICK = 300
 MOST_REPORTING = 100
 SETTLE_SECONDS = 1800.0
 
@@ -54,7 +54,7 @@ def measure(count: int, times: Times, log: Path, report: Callable[[str], None]) 
     """Figures by name, with their units."""
     report(f"{count} finetunes: starting a cluster")
     with _bench(log, report) as bench:
-        given = yardstick.jobs_per_second(bench.cluster, YARDSTICK_JOBS)
+        given = yardstick.jobs_per_second(bench.cluster, YARDSTICK)
         wanted = [f"ft-{number:05d}" for number in range(count if count > 1 else ONE_AT_A_TIME)]
         row = {"finetunes": float(count), "plain_jobs_per_second": given}
         first = bench.reading()
@@ -73,6 +73,8 @@ def measure(count: int, times: Times, log: Path, report: Callable[[str], None]) 
         row["memory_mib"], row["memory_most_mib"] = costs.memory_mib(bench.pid)
         row |= _idle(bench, times.idle)
         row |= _restart(bench)
+        bench.operator.stop()
+        row["plain_finetunes_per_second"] = yardstick.finetunes_per_second(bench.cluster, YARDSTICK)
         row["load_average"] = costs.load_average()
         return row
 
