@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from finetune_operator.decisions.objects import created_at, is_controlled_by, uid_of
+from finetune_operator.decisions.jobs import attempts
+from finetune_operator.decisions.objects import created_at, is_controlled_by, name_of, uid_of
 from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.pods import (
     end_time,
@@ -63,7 +64,7 @@ def read(finetune: Object, around: Surroundings) -> Observed:
     """The same, from the API server by deterministic names."""
     kube, (namespace, name) = around.kube, (finetune["metadata"]["namespace"], children_name(finetune))
     job = kube.get("Job", namespace, name)
-    pods = kube.list("Pod", namespace, labels=f"{JOB_NAME_LABEL}={name}")
+    pods = _read_pods(namespace, name, job, finetune, around)
     previous = None
     if awaits_previous_job(finetune):
         previous = kube.get("Job", namespace, children_name(finetune, run_number(finetune) - 1))
@@ -73,6 +74,22 @@ def read(finetune: Object, around: Surroundings) -> Observed:
     views.read(key_of(finetune), finetune, name, found.children, events)
     gone = _ended_and_gone(job, views.gone_pod(key_of(finetune)))
     return _observed(finetune, found._replace(pods=(*found.pods, *gone)), events, around)
+
+
+def _read_pods(
+    namespace: str, name: str, job: Object | None, finetune: Object, around: Surroundings
+) -> tuple[Object, ...]:
+    """By their names as long as the Job counts no others.
+
+    To find them by their label, the API server looks at every pod of the namespace: of 10,000, in 0.3 s.
+    """
+    if job is not None:
+        known = [p for p in around.memory.views.pods(key_of(finetune)) if is_controlled_by(p, uid_of(job))]
+        found = (around.kube.get("Pod", namespace, name_of(pod)) for pod in known)
+        there = tuple(pod for pod in found if pod is not None)
+        if attempts(job, ()) <= len(there):
+            return there
+    return around.kube.list("Pod", namespace, labels=f"{JOB_NAME_LABEL}={name}")
 
 
 class _Found(NamedTuple):

@@ -171,6 +171,13 @@ class Views:
             children, complete = dict(entry.children), frozenset(entry.complete)
             return View(entry.finetune, children, complete, entry.events, entry.gone_pod, had_news)
 
+    def pods(self, key: Key) -> tuple[Object, ...]:
+        """Those that are known, of whatever Job."""
+        with self._lock:
+            entry = self._entries.get(key)
+            children = entry.children.items() if entry else ()
+            return tuple(thing for (kind, _), thing in children if kind == "Pod")
+
     def gone_pod(self, key: Key) -> Object | None:
         """The last pod that ended and went: reading no longer tells how it ended."""
         with self._lock:

@@ -77,7 +77,20 @@ def test_a_look_that_nothing_was_heard_for_reads_everything(bench: Watching) -> 
     bench.look()
     bench.requests()
     bench.look()
-    assert bench.requests() == [("get", KIND), ("get", "Job"), ("list", "Pod"), ("get", "ConfigMap")]
+    assert bench.requests() == [("get", KIND), ("get", "Job"), ("get", "ConfigMap")]
+
+
+def test_pods_are_read_by_name_unless_the_job_counts_one_that_nobody_knows(bench: Watching) -> None:
+    """To list those with a label, the API server goes through every pod of the namespace."""
+    bench.look()
+    bench.add_pod(**RUNNING)
+    bench.see("Pod", "one-1-abc")
+    bench.look()
+    for status, read in (({"active": 1}, "get"), ({"active": 1, "failed": 1}, "list")):
+        bench.kube.add({**bench.kube.objects["Job", "team", "one-1"], "status": status})
+        bench.requests()
+        bench.look()
+        assert [verb for verb, kind in bench.requests() if kind == "Pod"][-1] == read
 
 
 def test_the_first_look_at_a_run_that_another_process_began_reads_everything(bench: Watching) -> None:
@@ -220,7 +233,7 @@ def test_a_pod_that_ended_well_is_no_reason_to_read_events(bench: Watching) -> N
     bench.around = replace(bench.around, now=lambda: NOW + timedelta(minutes=1))
     bench.look()
     bench.look()  # nothing was heard since: this one reads
-    assert ("list", "Pod") in bench.kube.requests
+    assert ("get", "Pod") in bench.kube.requests
     assert ("list", "Event") not in bench.kube.requests
 
 
