@@ -5,7 +5,7 @@ from string import Formatter
 from typing import TypeVar
 
 from finetune_api.exit_codes import USER_ERRORS
-from finetune_operator.decisions import disruptions, exits, explanations, images
+from finetune_operator.decisions import disruptions, exits, explanations, failures, images
 from finetune_operator.decisions.texts import next_step, sentence
 
 INTRODUCTION = """\
@@ -106,6 +106,11 @@ def _waiting() -> Iterator[Row]:
 def _disruptions() -> Iterator[Row]:
     for known in _first(disruptions.KNOWN.values()):
         yield known.reason, f"The pod {known.what}", next_step(you=known.you, platform=known.platform)
+    yield (
+        failures.INTERRUPTED,
+        "The pod was deleted or stopped by a signal, or was gone before anybody saw how it ended",
+        "",
+    )
 
 
 def _exits() -> Iterator[Row]:
