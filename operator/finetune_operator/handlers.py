@@ -45,6 +45,9 @@ async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None
     memo.seen(names.KIND)
     key, views = key_of(dict(event["object"])), memo.memory.views
     if event["type"] != "DELETED" and views.knows(names.KIND, key, event["object"]):
+        # Listed anew, after a watch that broke: those of its children may have broken, too.
+        if event["type"] is None and views.doubt(key):
+            memo.queue.add_after(key, 0)
         return
     finetune = trimmed(event["object"])
     if event["type"] == "DELETED":

@@ -18,7 +18,7 @@ from finetune_operator.decisions.observed import Object
 from finetune_operator.decisions.pods import is_finished
 from finetune_operator.versions import essence, is_newer, newer
 
-REREAD_SECONDS = 300.0
+REREAD_SECONDS = 3600.0
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 
 
@@ -151,11 +151,12 @@ class Views:
                 place = kind, name_of(thing)
                 entry.children[place] = newer(entry.children.get(place), thing)
 
-    def doubt(self, key: Key) -> None:
-        """The next look is to read, whatever is heard until then."""
+    def doubt(self, key: Key) -> bool:
+        """The next look is to read, whatever is heard until then; whether there is anything to look at."""
         with self._lock:
             if entry := self._entries.get(key):
                 entry.is_doubted = True
+            return entry is not None
 
     def take(self, key: Key) -> View | None:
         """What is known, for one look; None when it has to read."""

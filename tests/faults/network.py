@@ -81,10 +81,18 @@ def gone_for(seconds: float) -> Arrange:
     return arrange
 
 
-def _apply_first(lane: Lane) -> Fault:
+def _apply_first(fault: Fault) -> Arrange:
     """So that the operator's first list has it as it was made."""
-    plays.apply_one_that_publishes(lane.finetunes)
-    return StaleLists()
+
+    def arrange(lane: Lane) -> Fault:
+        plays.apply_one_that_publishes(lane.finetunes)
+        return fault
+
+    return arrange
+
+
+def publishes_as_it_did(lane: Lane) -> None:
+    plays.await_end(lane.finetunes, "Ready")
 
 
 def is_seen_as_it_was_in_the_beginning(lane: Lane) -> None:
@@ -104,7 +112,13 @@ def is_seen_as_it_was_in_the_beginning(lane: Lane) -> None:
 
 
 def _stale(lab: Laboratory) -> Lives:
-    life = lab.live(is_seen_as_it_was_in_the_beginning, _apply_first)
+    life = lab.live(is_seen_as_it_was_in_the_beginning, _apply_first(StaleLists()))
+    return [(plays.publishes, life.result())]
+
+
+def _stalled(lab: Laboratory) -> Lives:
+    """What is applied to an API server whose watches say nothing is not seen at all; what is listed is."""
+    life = lab.live(publishes_as_it_did, _apply_first(StallWatches()), settings=USUAL_LEASE)
     return [(plays.publishes, life.result())]
 
 
@@ -121,7 +135,7 @@ NETWORK = (
     trying("no answer to the second write", lambda _: HangAfterWrites(range(2, 3)), plays.publishes),
     trying("watches break in their second line", lambda _: CutWatches(2), *TWO),
     trying("watches expire at their second line", lambda _: ExpireWatches(2), *TWO),
-    trying("watches stall", lambda _: StallWatches(), plays.publishes),
+    Experiment("watches stall", _stalled),
     seeded("events dropped, repeated, swapped", _disturbing, *TWO),
     Experiment("started on stale lists", _stale),
 )

@@ -72,6 +72,18 @@ async def test_what_a_list_tells_is_read_before_it_is_believed(shared: Shared) -
     assert shared.memory.views.take(KEY) is not None
 
 
+async def test_what_goes_on_is_read_after_a_watch_that_broke(shared: Shared) -> None:
+    """What was deleted meanwhile, no list tells."""
+    assert isinstance(shared.queue, FakeQueue)
+    await finetune_changed(event=an_event("ADDED"), memo=shared)
+    assert shared.memory.views.take(KEY) is not None
+    await finetune_changed(event=an_event(type_=None), memo=shared)
+    assert (shared.memory.views.take(KEY), shared.queue.planned) == (None, [0])
+    await finetune_changed(event=an_event(version="2", **SETTLED), memo=shared)
+    await finetune_changed(event=an_event(type_=None, version="2"), memo=shared)
+    assert shared.queue.planned == [0], "nothing is left to do for it"
+
+
 async def test_what_a_restart_lists_waits_behind_what_is_new(shared: Shared) -> None:
     assert isinstance(shared.queue, FakeQueue)
     await finetune_changed(event=an_event(type_=None), memo=shared)

@@ -29,8 +29,8 @@ from finetune_operator.decisions.steps import Step
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 5.0, 60.0
 """Between looks for a pod that does not start: Events about it do not wake anybody."""
 
-JOB_LAG_SECONDS = 30.0
-"""In which a Job says that its pod has ended; where thousands end at once, its controller takes longer."""
+JOB_LAG_SECONDS = 60.0
+"""In which a Job says that its pod has ended; where thousands end at once, its controller takes minutes."""
 
 RESYNC_SECONDS = 300.0
 """Between looks at a run that goes well, should an event get lost."""
@@ -62,7 +62,7 @@ def _job_lag_seconds(situation: Situation) -> float:
     last = newest_finished(situation.observed.pods)
     end = end_time(last) if last is not None else None
     waited = (situation.now - end).total_seconds() if end else 0.0
-    return min(max(waited, JOB_LAG_SECONDS), LONGEST_POLL_SECONDS)
+    return min(max(waited, JOB_LAG_SECONDS), RESYNC_SECONDS)
 
 
 def _was_the_last(situation: Situation) -> bool:
