@@ -46,7 +46,8 @@ def observe(view: View, around: Surroundings) -> Observed | None:
     """All that `plan` may ask about, from the view; None when only the API server can tell.
 
     A look that nobody's news calls for is one for what may have been missed, unless it is at a pod that
-    waits and says itself what for: of those there may be thousands, for hours.
+    waits and says itself what for, or that has ended while Jobs are told of one by one: of those there may be
+    thousands, for long.
     """
     name, finetune = children_name(view.finetune), view.finetune
     is_first = not (finetune.get("status") or {}).get("run")
@@ -55,7 +56,8 @@ def observe(view: View, around: Surroundings) -> Observed | None:
     job = view.child("Job", name)
     pods = (*view.pods_of(name), *_ended_and_gone(job, view.gone_pod))
     found = _Found(job, *_divide(pods, finetune), view.child("ConfigMap", name))
-    if not view.has_news and not _tells_why_it_waits(found):
+    has_its_turn = view.jobs_are_told and any(map(ends_its_job, found.pods))
+    if not view.has_news and not has_its_turn and not _tells_why_it_waits(found):
         return None
     return _observed(finetune, found, view.events, around)
 

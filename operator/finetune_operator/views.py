@@ -19,6 +19,8 @@ from finetune_operator.decisions.pods import is_finished
 from finetune_operator.versions import essence, is_newer, newer
 
 REREAD_SECONDS = 3600.0
+TOLD_SECONDS = 10.0
+"""A watch that has told something so lately tells the rest as well."""
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 
 
@@ -42,6 +44,8 @@ class View:
     """About what did not start when it was last read."""
     gone_pod: Object | None
     """The last one that ended and went."""
+    jobs_are_told: bool
+    """Of Jobs something was heard just now: what was not is still to come."""
     has_news: bool
 
     def child(self, kind: str, name: str) -> Object | None:
@@ -74,10 +78,13 @@ class Views:
         self._entries: dict[Key, _Entry] = {}
         self._settled: dict[Key, Object] = {}
         """Metadata of finetunes that nothing is left to do for: their children are of no interest."""
+        self._job_told_at = float("-inf")
 
     def knows(self, kind: str, key: Key, thing: Mapping[str, Any]) -> bool:
         """Whether it is no newer than what is kept, as the echo of an own write: not worth to be trimmed."""
         with self._lock:
+            if kind == "Job":
+                self._job_told_at = self._monotonic()
             entry, settled = self._entries.get(key), self._settled.get(key)
             if kind == names.KIND:
                 known = (entry.finetune if entry else None) or settled
@@ -170,7 +177,8 @@ class Views:
             if entry.finetune is None or entry.is_doubted or is_old:
                 return None
             children, complete = dict(entry.children), frozenset(entry.complete)
-            return View(entry.finetune, children, complete, entry.events, entry.gone_pod, had_news)
+            told = self._monotonic() - self._job_told_at < TOLD_SECONDS
+            return View(entry.finetune, children, complete, entry.events, entry.gone_pod, told, had_news)
 
     def pods(self, key: Key) -> tuple[Object, ...]:
         """Those that are known, of whatever Job."""

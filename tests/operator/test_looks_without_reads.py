@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.kube import ApiFailure, Conflict
+from finetune_operator.memory import Key
 from finetune_operator.reconcile import CONFLICT_RETRY_SECONDS
 from tests.operator.test_reconcile import KEY, NOW, OURS, Bench
 
@@ -36,6 +37,18 @@ class Watching(Bench):
         job = self.kube.objects["Job", "team", "one-1"]["metadata"]["uid"]
         metadata["ownerReferences"] = [{"kind": "Job", "controller": True, "uid": job}]
         self.kube.add({"kind": "Pod", "metadata": metadata, "spec": {}, "status": status})
+
+    def end_pod(self) -> None:
+        """Well, and have that be seen, a minute after the finetune was applied."""
+        self.look()
+        ended = {"exitCode": 0, "finishedAt": "2026-01-01T00:00:01Z"}
+        self.add_pod(
+            phase="Succeeded", containerStatuses=[{"name": "trainer", "state": {"terminated": ended}}]
+        )
+        self.see("Pod", "one-1-abc")
+        self.kube.requests.clear()
+        self.around = replace(self.around, now=lambda: NOW + timedelta(minutes=1))
+        self.look()
 
     def conditions(self) -> dict[str, str]:
         """Reasons by type."""
@@ -225,16 +238,18 @@ def test_a_new_finetune_waits_for_the_pods_of_one_that_had_its_name(bench: Watch
 
 def test_a_pod_that_ended_well_is_no_reason_to_read_events(bench: Watching) -> None:
     """Its Job is about to say so; with thousands of them it may take a minute."""
-    bench.look()
-    ended = {"exitCode": 0, "finishedAt": "2026-01-01T00:00:01Z"}
-    bench.add_pod(phase="Succeeded", containerStatuses=[{"name": "trainer", "state": {"terminated": ended}}])
-    bench.see("Pod", "one-1-abc")
-    bench.kube.requests.clear()
-    bench.around = replace(bench.around, now=lambda: NOW + timedelta(minutes=1))
-    bench.look()
+    bench.end_pod()
     bench.look()  # nothing was heard since: this one reads
     assert ("get", "Pod") in bench.kube.requests
     assert ("list", "Event") not in bench.kube.requests
+
+
+def test_a_pod_that_ended_well_is_not_read_while_other_jobs_are_told_of(bench: Watching) -> None:
+    bench.end_pod()
+    other = {"kind": "Job", "metadata": {"namespace": "team", "name": "two-1", "uid": "j2"}}
+    bench.memory.views.knows("Job", Key("team", "two"), other)
+    bench.look()
+    assert bench.requests() == [("update", KIND)]
 
 
 def test_how_a_pod_ended_is_known_after_it_is_gone(bench: Watching) -> None:

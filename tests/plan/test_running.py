@@ -156,7 +156,7 @@ def test_after_the_last_retry_nothing_is_said_until_the_job_has_ended() -> None:
     status = world.decide(_look(live=_live("Training", 50))).status
     finetune = world.a_finetune(status={**status, "run": {**status["run"], "retries": 3}})
     pod = world.a_finished_pod(1)
-    for seconds, again in ((601, 60.0), (690, 100.0), (1000, 300.0)):
+    for seconds, again in ((601, 15.0), (690, 100.0), (1000, 300.0)):
         decision = world.decide(_look(finetune, pods=(pod,), now=world.at(seconds)))
         assert (decision.status, decision.requeue_after_seconds) == (finetune["status"], again)
 

@@ -29,7 +29,7 @@ from finetune_operator.decisions.steps import Step
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 5.0, 60.0
 """Between looks for a pod that does not start: Events about it do not wake anybody."""
 
-JOB_LAG_SECONDS = 60.0
+JOB_LAG_SECONDS = 15.0
 """In which a Job says that its pod has ended; where thousands end at once, its controller takes minutes."""
 
 RESYNC_SECONDS = 300.0
