@@ -11,7 +11,8 @@ from finetune_api import names
 from finetune_operator import handlers
 from finetune_operator.settings import Settings
 
-CHUNK_SIZE = 500
+# So many parsed objects of each kind are held at once after a start.
+CHUNK_SIZE = 100
 WATCH_REQUEST_SECONDS = 30.0
 # Kopf keeps a task for each object so long after its last event: after a restart, for all of them at once.
 IDLE_TASK_SECONDS = 0.5
