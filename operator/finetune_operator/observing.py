@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from finetune_operator.decisions.jobs import attempts
+from finetune_operator.decisions.jobs import counts_no_others
 from finetune_operator.decisions.objects import created_at, is_controlled_by, name_of, uid_of
 from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.pods import (
@@ -89,7 +89,7 @@ def _read_pods(
         known = [p for p in around.memory.views.pods(key_of(finetune)) if is_controlled_by(p, uid_of(job))]
         found = (around.kube.get("Pod", namespace, name_of(pod)) for pod in known)
         there = tuple(pod for pod in found if pod is not None)
-        if attempts(job, ()) <= len(there):
+        if counts_no_others(job, there):
             return there
     return around.kube.list("Pod", namespace, labels=f"{JOB_NAME_LABEL}={name}")
 

@@ -99,11 +99,30 @@ def test_pods_are_read_by_name_unless_the_job_counts_one_that_nobody_knows(bench
     bench.add_pod(**RUNNING)
     bench.see("Pod", "one-1-abc")
     bench.look()
-    for status, read in (({"active": 1}, "get"), ({"active": 1, "failed": 1}, "list")):
+    counted = (({"active": 1}, "get"), ({"active": 1, "failed": 1}, "list"), ({"succeeded": 1}, "list"))
+    for status, read in counted:
         bench.kube.add({**bench.kube.objects["Job", "team", "one-1"], "status": status})
         bench.requests()
         bench.look()
         assert [verb for verb, kind in bench.requests() if kind == "Pod"][-1] == read
+
+
+@pytest.mark.parametrize(
+    ("metadata", "state"),
+    [({"deletionTimestamp": "2026-01-01T00:00:00Z"}, RUNNING), ({}, {"phase": "Failed"})],
+)
+def test_a_pod_that_goes_or_was_evicted_is_not_taken_for_the_one_that_its_job_counts(
+    bench: Watching, metadata: dict[str, Any], state: dict[str, Any]
+) -> None:
+    bench.look()
+    bench.add_pod(**state)
+    bench.kube.objects["Pod", "team", "one-1-abc"]["metadata"] |= metadata
+    bench.see("Pod", "one-1-abc")
+    bench.look()
+    bench.kube.add({**bench.kube.objects["Job", "team", "one-1"], "status": {"active": 1}})
+    bench.requests()
+    bench.look()
+    assert ("list", "Pod") in bench.requests()
 
 
 def test_the_first_look_at_a_run_that_another_process_began_reads_everything(bench: Watching) -> None:

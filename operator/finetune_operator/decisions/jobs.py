@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from finetune_api import names
-from finetune_operator.decisions.objects import created_at, parse_time, true_condition
+from finetune_operator.decisions.objects import created_at, is_being_deleted, parse_time, true_condition
 from finetune_operator.decisions.observed import Object
+from finetune_operator.decisions.pods import is_finished
 
 
 def end_of(job: Object) -> dict[str, Any] | None:
@@ -38,6 +39,15 @@ def attempts(job: Object, pods: Sequence[Object]) -> int:
     status = job.get("status") or {}
     counted = sum(status.get(key) or 0 for key in ("active", "failed", "succeeded"))
     return max(counted, len(pods))
+
+
+def counts_no_others(job: Object, pods: Sequence[Object]) -> bool:
+    """Whether every pod that the Job counts can be one of these, by what it counts it as."""
+    status = job.get("status") or {}
+    phases = [(pod.get("status") or {}).get("phase") for pod in pods]
+    ended = {"succeeded": phases.count("Succeeded"), "failed": phases.count("Failed")}
+    active = sum(not is_being_deleted(pod) and not is_finished(pod) for pod in pods)
+    return all((status.get(key) or 0) <= count for key, count in {**ended, "active": active}.items())
 
 
 def spec_hash_of(job: Object) -> str | None:
