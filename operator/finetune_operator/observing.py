@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from finetune_operator.decisions.jobs import counts_no_others
+from finetune_operator.decisions.jobs import counts_no_others, end_of
 from finetune_operator.decisions.objects import created_at, is_controlled_by, name_of, uid_of
 from finetune_operator.decisions.observed import Object, Observed
 from finetune_operator.decisions.pods import (
@@ -56,6 +56,8 @@ def observe(view: View, around: Surroundings) -> Observed | None:
     job = view.child("Job", name)
     pods = (*view.pods_of(name), *_ended_and_gone(job, view.gone_pod))
     found = _Found(job, *_divide(pods, finetune), view.child("ConfigMap", name))
+    if job is not None and end_of(job) is not None and unfinished_pod(found.pods) is not None:
+        return None  # the watch of pods is behind that of Jobs, and what the pod cost is still to come
     has_its_turn = view.jobs_are_told and any(map(ends_its_job, found.pods))
     if not view.has_news and not has_its_turn and not _tells_why_it_waits(found):
         return None

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from finetune_api.report import Report
+from finetune_operator.decisions.observed import PostedReport
 from finetune_operator.kube import ApiFailure, Conflict
 from finetune_operator.memory import Key
 from finetune_operator.reconcile import CONFLICT_RETRY_SECONDS
 from tests.operator.test_reconcile import KEY, NOW, OURS, Bench
+from tests.plan import world
 
 KIND = "EmbeddingFinetune"
 CREATES = [("create", "ConfigMap"), ("create", "Job")]
@@ -269,6 +272,23 @@ def test_a_pod_that_ended_well_is_not_read_while_other_jobs_are_told_of(bench: W
     bench.memory.views.knows("Job", Key("team", "two"), other)
     bench.look()
     assert bench.requests() == [("update", KIND)]
+
+
+def test_the_end_of_a_job_whose_pod_still_seems_to_run_is_read(bench: Watching) -> None:
+    """Jobs and pods are told by two watches, of which one may be late."""
+    bench.look()
+    bench.add_pod(**RUNNING)
+    bench.see("Pod", "one-1-abc")
+    bench.look()
+    report = Report.model_validate({**world.a_report(), "uid": "u1"})
+    pod = bench.kube.objects["Pod", "team", "one-1-abc"]["metadata"]["uid"]
+    bench.memory.report(KEY, "u1", 1, PostedReport(report, pod))
+    bench.see("Job", status={"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]})
+    bench.add_pod(phase="Succeeded", containerStatuses=[{"name": "trainer", "state": {"terminated": {}}}])
+    bench.requests()
+    bench.look()
+    assert ("get", "Job") in bench.requests()
+    assert bench.status()["run"]["podEnded"] is True
 
 
 def test_how_a_pod_ended_is_known_after_it_is_gone(bench: Watching) -> None:
