@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from finetune_api.fields import ApiModel
-from finetune_api.results import Artifact, Lineage, Measured
-from finetune_api.status import Failure
+from finetune_api.results import Artifact, Failure, Lineage, Measured
 
 MAX_REPORT_BYTES = 2048
 

@@ -1,4 +1,4 @@
-"""What a run found out: numbers, gates, the published model, and what all of it came from.
+"""What a run found out: numbers, gates, the published model, what it came from, or why it failed.
 
 The trainer's Report brings it, and status keeps it.
 """
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from finetune_api.fields import ApiModel, ArtifactUri, Count, Text, Value
+from finetune_api.fields import ApiModel, ArtifactUri, Count, Message, Text, Value
 
 
 class PrimaryResult(ApiModel):
@@ -136,3 +136,16 @@ class Lineage(ApiModel):
     """Loss of each train set; "by default" where the spec names none."""
     versions: Annotated[dict[str, Value], Field(max_length=16)] = {}
     """Versions of the libraries that decide the result."""
+
+
+class Failure(ApiModel):
+    """Why a run failed, and who can help."""
+
+    reason: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,62}$", max_length=63)]
+    """One stable word."""
+    message: Message
+    """What was found and what was wanted."""
+    hint: Annotated[str, StringConstraints(max_length=512)] = ""
+    """The next step."""
+    retryable: bool
+    """False: the spec or the data must change first."""

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 from typing_extensions import override
 
-from finetune_api.fields import ApiModel, ArtifactUri, Count, Message, Text, Time, Value
-from finetune_api.results import Artifact, Evaluation, Lineage
+from finetune_api.fields import ApiModel, ArtifactUri, Count, Text, Time, Value
+from finetune_api.results import Artifact, Evaluation, Failure, Lineage
 
 Phase = Literal[
     "Suspended", "Pending", "Starting", "Preparing", "Baseline", "Training", "Evaluating", "Publishing",
@@ -150,19 +150,6 @@ class PastRun(ApiModel):
     """When its first Job was made."""
     completion_time: Time | None = None
     """When it ended or was stopped."""
-
-
-class Failure(ApiModel):
-    """Why a run failed, and who can help."""
-
-    reason: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,62}$", max_length=63)]
-    """One stable word."""
-    message: Message
-    """What was found and what was wanted."""
-    hint: Annotated[str, StringConstraints(max_length=512)] = ""
-    """The next step."""
-    retryable: bool
-    """False: the spec or the data must change first."""
 
 
 class FinetuneStatus(ApiModel):

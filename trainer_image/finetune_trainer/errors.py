@@ -15,7 +15,7 @@ TrainerError
 from typing import ClassVar
 
 from finetune_api.exit_codes import USER_ERRORS, ExitCode
-from finetune_api.status import Failure
+from finetune_api.results import Failure
 
 
 class TrainerError(Exception):

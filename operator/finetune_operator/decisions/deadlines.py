@@ -1,6 +1,6 @@
 """Runs that are given up: they ran too long, or were interrupted again and again without getting on."""
 
-from finetune_api.status import Failure
+from finetune_api.results import Failure
 from finetune_operator.decisions.pods import ends_its_job, is_running, unfinished_pod
 from finetune_operator.decisions.situation import Situation
 from finetune_operator.decisions.steps import Step, give_up

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from finetune_api.status import Failure
+from finetune_api.results import Failure
 from finetune_operator.decisions.attempts import report_of
 from finetune_operator.decisions.disruptions import disruption_of, is_disrupted
 from finetune_operator.decisions.exits import OUT_OF_MEMORY, RERUN, WRONG_IMAGE, exit_of

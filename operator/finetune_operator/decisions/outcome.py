@@ -4,6 +4,7 @@ from finetune_api.report import Report
 from finetune_api.results import (
     Artifact,
     Evaluation,
+    Failure,
     GateData,
     GateResult,
     Lineage,
@@ -12,7 +13,7 @@ from finetune_api.results import (
     PrimaryResult,
 )
 from finetune_api.spec import FinetuneSpec
-from finetune_api.status import Condition, Failure, FinetuneStatus, Run
+from finetune_api.status import Condition, FinetuneStatus, Run
 from finetune_operator.decisions import conditions, gates
 from finetune_operator.decisions.conditions import Verdict
 from finetune_operator.decisions.situation import Situation

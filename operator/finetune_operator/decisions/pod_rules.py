@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from finetune_api.report import Report
-from finetune_api.status import Failure, Run
+from finetune_api.results import Failure
+from finetune_api.status import Run
 from finetune_operator.decisions.attempts import report_of, was_interrupted
 from finetune_operator.decisions.exits import RERUN
 from finetune_operator.decisions.failures import (

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from finetune_api.status import Condition, Failure, FinetuneStatus, Phase, Progress, Run
+from finetune_api.results import Failure
+from finetune_api.status import Condition, FinetuneStatus, Phase, Progress, Run
 from finetune_operator.decisions import conditions
 from finetune_operator.decisions.conditions import Verdict, find, set_condition
 from finetune_operator.decisions.history import with_past_run

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from finetune_api.status import Failure, FinetuneStatus, Run
+from finetune_api.results import Failure
+from finetune_api.status import FinetuneStatus, Run
 from finetune_operator.decisions.accounting import stop
 from finetune_operator.decisions.objects import is_being_deleted, is_controlled_by, name_of, uid_of
 from finetune_operator.decisions.observed import Object

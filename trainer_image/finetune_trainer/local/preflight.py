@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetune_api.exit_codes import ExitCode
+from finetune_api.results import Failure
 from finetune_api.run_file import RunFile
 from finetune_api.spec import FinetuneSpec
-from finetune_api.status import Failure
 from finetune_trainer.failures import as_trainer_error
 from finetune_trainer.local.preflight_checks import (
     check_arguments,

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from finetune_api.results import Measured, PrimaryResult
-from finetune_api.status import Failure
+from finetune_api.results import Failure, Measured, PrimaryResult
 from finetune_trainer.decimals import decimal
 from finetune_trainer.pipeline import Ending
 from finetune_trainer.reporting.card import PAGE
