@@ -45,9 +45,8 @@ async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None
     memo.seen(names.KIND)
     key, views = key_of(dict(event["object"])), memo.memory.views
     if event["type"] != "DELETED" and views.knows(names.KIND, key, event["object"]):
-        # Listed anew, after a watch that broke: those of its children may have broken, too.
-        if event["type"] is None and views.doubt(key):
-            memo.queue.add_after(key, 0)
+        if event["type"] is None:
+            _have_it_read(key, memo)
         return
     finetune = trimmed(event["object"])
     if event["type"] == "DELETED":
@@ -61,17 +60,25 @@ async def finetune_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None
             if (wait := next_look(finetune, memo.now())) is not None:
                 memo.queue.add_after(key, wait)
         elif event["type"] is None:
-            # A list may be old: what others made or ended since is not in it.
-            views.doubt(key)
-            # After a restart, thousands that go on are no reason to let a new one wait.
-            memo.queue.add_after(key, 0)
+            _have_it_read(key, memo)
         else:
             memo.queue.add(key)
+
+
+def _have_it_read(key: Key, memo: Shared) -> None:
+    """It was listed: at the start, or after a watch that broke, as those of its children may have.
+
+    A list may be old: what others made or ended since is not in it.
+    """
+    if memo.memory.views.doubt(key):
+        # Thousands that go on are no reason to let a new one wait.
+        memo.queue.add_after(key, 0)
 
 
 @kopf.on.event("batch", "v1", "jobs", registry=registry)
 async def job_changed(event: kopf.RawEvent, memo: Shared, **_: Any) -> None:
     """Queue the finetune of a Job that says something new."""
+    memo.memory.views.told_of_a_job()
     _child_changed("Job", event, memo)
 
 

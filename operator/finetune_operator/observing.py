@@ -68,7 +68,7 @@ def read(finetune: Object, around: Surroundings) -> Observed:
     """The same, from the API server by deterministic names."""
     kube, (namespace, name) = around.kube, (finetune["metadata"]["namespace"], children_name(finetune))
     job = kube.get("Job", namespace, name)
-    pods = _read_pods(namespace, name, job, finetune, around)
+    pods = _read_pods(finetune, job, around)
     previous = None
     if awaits_previous_job(finetune):
         previous = kube.get("Job", namespace, children_name(finetune, run_number(finetune) - 1))
@@ -80,20 +80,19 @@ def read(finetune: Object, around: Surroundings) -> Observed:
     return _observed(finetune, found._replace(pods=(*found.pods, *gone)), events, around)
 
 
-def _read_pods(
-    namespace: str, name: str, job: Object | None, finetune: Object, around: Surroundings
-) -> tuple[Object, ...]:
+def _read_pods(finetune: Object, job: Object | None, around: Surroundings) -> tuple[Object, ...]:
     """By their names as long as the Job counts no others.
 
     To find them by their label, the API server looks at every pod of the namespace: of 10,000, in 0.3 s.
     """
+    namespace = finetune["metadata"]["namespace"]
     if job is not None:
         known = [p for p in around.memory.views.pods(key_of(finetune)) if is_controlled_by(p, uid_of(job))]
         found = (around.kube.get("Pod", namespace, name_of(pod)) for pod in known)
         there = tuple(pod for pod in found if pod is not None)
         if counts_no_others(job, there):
             return there
-    return around.kube.list("Pod", namespace, labels=f"{JOB_NAME_LABEL}={name}")
+    return around.kube.list("Pod", namespace, labels=f"{JOB_NAME_LABEL}={children_name(finetune)}")
 
 
 class _Found(NamedTuple):
@@ -107,11 +106,10 @@ class _Found(NamedTuple):
     previous: Object | None = None
 
     @property
-    def children(self) -> list[tuple[str, Object]]:
-        """Those of the present run that are there, with their kinds, as they are kept."""
-        pods = [("Pod", pod) for pod in (*self.pods, *self.pods_of_others)]
-        present = [("Job", self.job), *pods, ("ConfigMap", self.config)]
-        return [(kind, trimmed(thing)) for kind, thing in present if thing is not None]
+    def children(self) -> list[Object]:
+        """Those of the present run that are there, as they are kept."""
+        present = (self.job, *self.pods, *self.pods_of_others, self.config)
+        return [trimmed(thing) for thing in present if thing is not None]
 
 
 def _ended_and_gone(job: Object | None, pod: Object | None) -> tuple[Object, ...]:

@@ -68,6 +68,11 @@ class _Entry:
     """A write was refused or got lost: only reading tells."""
     read_at: float = float("-inf")
 
+    def keep(self, thing: Object) -> None:
+        """In place of an older state of the same child."""
+        place = thing["kind"], name_of(thing)
+        self.children[place] = newer(self.children.get(place), thing)
+
 
 class Views:
     """Shared among the event loop and the reconciling threads. Objects come `trimmed`, and never change."""
@@ -83,8 +88,6 @@ class Views:
     def knows(self, kind: str, key: Key, thing: Mapping[str, Any]) -> bool:
         """Whether it is no newer than what is kept, as the echo of an own write: not worth to be trimmed."""
         with self._lock:
-            if kind == "Job":
-                self._job_told_at = self._monotonic()
             entry, settled = self._entries.get(key), self._settled.get(key)
             if kind == names.KIND:
                 known = (entry.finetune if entry else None) or settled
@@ -93,6 +96,11 @@ class Views:
             else:
                 known = entry.children.get((kind, thing["metadata"]["name"])) if entry else None
         return known is not None and not is_newer(thing, known)
+
+    def told_of_a_job(self) -> None:
+        """The watch of Jobs has brought one, whatever it says."""
+        with self._lock:
+            self._job_told_at = self._monotonic()
 
     def saw(self, kind: str, key: Key, thing: Object) -> bool:
         """A watch has shown the object; whether it says something new, so that somebody should look."""
@@ -130,8 +138,7 @@ class Views:
             if thing["kind"] == names.KIND:
                 entry.finetune = newer(entry.finetune, thing)
             else:
-                place = thing["kind"], name_of(thing)
-                entry.children[place] = newer(entry.children.get(place), thing)
+                entry.keep(thing)
             if is_whole:
                 entry.complete.add(name_of(thing))
                 entry.read_at = self._monotonic()
@@ -141,10 +148,10 @@ class Views:
         key: Key,
         finetune: Object,
         job: str,
-        children: Sequence[tuple[str, Object]],
+        children: Sequence[Object],
         events: tuple[Object, ...] = (),
     ) -> None:
-        """Replace what was known by what the API server answered: all there is of this Job, by kind.
+        """Replace what was known by what the API server answered: all there is of this Job.
 
         What watches told meanwhile may be newer, so then the next look reads once more.
         """
@@ -154,9 +161,8 @@ class Views:
             entry.is_doubted, entry.events = entry.has_news, events
             if not entry.has_news:
                 entry.children, entry.complete, entry.read_at = {}, {job}, self._monotonic()
-            for kind, thing in children:
-                place = kind, name_of(thing)
-                entry.children[place] = newer(entry.children.get(place), thing)
+            for thing in children:
+                entry.keep(thing)
 
     def doubt(self, key: Key) -> bool:
         """The next look is to read, whatever is heard until then; whether there is anything to look at."""
@@ -177,8 +183,10 @@ class Views:
             if entry.finetune is None or entry.is_doubted or is_old:
                 return None
             children, complete = dict(entry.children), frozenset(entry.complete)
-            told = self._monotonic() - self._job_told_at < TOLD_SECONDS
-            return View(entry.finetune, children, complete, entry.events, entry.gone_pod, told, had_news)
+            return View(
+                entry.finetune, children, complete, entry.events, entry.gone_pod,
+                jobs_are_told=self._monotonic() - self._job_told_at < TOLD_SECONDS, has_news=had_news,
+            )  # fmt: skip
 
     def pods(self, key: Key) -> tuple[Object, ...]:
         """Those that are known, of whatever Job."""

@@ -92,6 +92,15 @@ async def test_what_a_restart_lists_waits_behind_what_is_new(shared: Shared) -> 
     assert shared.queue.planned == [0]
 
 
+async def test_any_job_shows_that_jobs_are_told_of(shared: Shared) -> None:
+    for handler, are_told in ((pod_changed, False), (job_changed, True)):
+        await finetune_changed(event=an_event("ADDED"), memo=shared)
+        await handler(event=a_child(), memo=shared)
+        view = shared.memory.views.take(KEY)
+        assert view is not None
+        assert view.jobs_are_told is are_told
+
+
 async def test_a_settled_finetune_is_only_remembered(shared: Shared) -> None:
     await finetune_changed(event=an_event(**SETTLED), memo=shared)
     assert added(shared) == []

@@ -9,7 +9,6 @@ import pytest
 from finetune_api.report import Report
 from finetune_operator.decisions.observed import PostedReport
 from finetune_operator.kube import ApiFailure, Conflict
-from finetune_operator.memory import Key
 from finetune_operator.reconcile import CONFLICT_RETRY_SECONDS
 from tests.operator.test_reconcile import KEY, NOW, OURS, Bench
 from tests.plan import world
@@ -268,8 +267,7 @@ def test_a_pod_that_ended_well_is_no_reason_to_read_events(bench: Watching) -> N
 
 def test_a_pod_that_ended_well_is_not_read_while_other_jobs_are_told_of(bench: Watching) -> None:
     bench.end_pod()
-    other = {"kind": "Job", "metadata": {"namespace": "team", "name": "two-1", "uid": "j2"}}
-    bench.memory.views.knows("Job", Key("team", "two"), other)
+    bench.memory.views.told_of_a_job()
     bench.look()
     assert bench.requests() == [("update", KIND)]
 

@@ -70,7 +70,7 @@ def test_what_was_heard_during_a_read_makes_the_next_look_read(views: Views) -> 
     views.saw("Job", KEY, thing("one-1", 5, kind="Job"))  # a watch was faster than the answer to the read
     views.read(KEY, thing("one", 1), "one-1", [])
     assert views.take(KEY) is None
-    views.read(KEY, thing("one", 1), "one-1", [("Job", thing("one-1", 5, kind="Job"))])
+    views.read(KEY, thing("one", 1), "one-1", [thing("one-1", 5, kind="Job")])
     views.heard(KEY)
     view = views.take(KEY)
     assert view is not None
