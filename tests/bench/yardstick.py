@@ -45,7 +45,8 @@ def jobs_per_second(cluster: Cluster, count: int) -> float:
 def finetunes_per_second(cluster: Cluster, count: int) -> float:
     """So many finetunes up to their Jobs by the writes that it takes, without an operator that watches.
 
-    Pods follow, as they do for the operator. None may run: it would take them for its own.
+    Pods follow, as they do for the operator. None may run: it would take them for its own. In the namespace
+    that `jobs_per_second` has made.
     """
     settings = Settings(namespace=NAMESPACE, trainer_image="trainer")
 
